@@ -1,0 +1,34 @@
+#pragma once
+
+/*
+ * Every limit, timeout and size that bounds what a peer or a file can make us do, with its reason.
+ * One place, so that an operator's question "how large may X be?" has one answer.
+ */
+enum {
+    /* dicom */
+    LIMIT_SQ_DEPTH = 64,         // deepest nesting of sequences; real SR trees stay under 20
+    LIMIT_VALUE = 16 << 20,      // a value held in memory as a whole; longer ones are streamed
+    LIMIT_DSET = 64 << 20,       // arena of one in-memory data set
+    LIMIT_IDENTIFIER = 1 << 20,  // C-FIND/C-MOVE identifier: lists of thousands of UIDs fit
+    LIMIT_COMMAND = 64 << 10,    // command set: 30 short elements, an attribute list at most
+    LIMIT_INGEST_HEAD = 4 << 20, // bytes searched for the Series Instance UID of an object
+    LIMIT_UID = 64,              // PS3.5 section 9
+
+    /* dimse */
+    LIMIT_PDU_MAX = 128 << 10, // what we announce; larger gains nothing on loopback or LAN
+    LIMIT_PDU_ASSOC = 1 << 20, // A-ASSOCIATE PDUs: 128 contexts with 40 syntaxes are 350 KB
+    LIMIT_ARTIM_MS = 10000,    // PS3.8 9.1.5: silent before A-ASSOCIATE-RQ, or after release
+    LIMIT_IDLE_MS = 60000,     // an association without a PDU; config `dimse.idle`
+    LIMIT_SEND_MS = 60000,     // a peer that does not read
+    LIMIT_ASSOCIATIONS = 500,  // threads; config `dimse.associations`
+
+    /* pack and archive */
+    LIMIT_PACK_BYTES = 1 << 30,    // a pack is sealed when larger: a unit that copies in seconds
+    LIMIT_SEAL_IDLE_MS = 60000,    // idle time before sealing; config `archive.seal_after`
+    LIMIT_PREALLOC_MIN = 4 << 20,  // first reservation of an open pack, doubled up to
+    LIMIT_PREALLOC_MAX = 64 << 20, // this, so that a sync is a data flush and not a journal commit
+    LIMIT_MANIFEST = 256 << 20,    // manifest.json of a sealed pack read back
+
+    /* http */
+    LIMIT_HTTP_CONNECTIONS = 6000, // issue of the web surface: 5,000 viewers at once
+};

@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+int main(void)
+{
+    (void)puts("garonne");
+    return 0;
+}
