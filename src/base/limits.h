@@ -29,6 +29,9 @@ enum {
     LIMIT_PREALLOC_MAX = 64 << 20, // this, so that a sync is a data flush and not a journal commit
     LIMIT_MANIFEST = 256 << 20,    // manifest.json of a sealed pack read back
 
+    /* sys */
+    LIMIT_BACKLOG = 512, // connections not yet accepted: every modality of a site after a restart
+
     /* http */
     LIMIT_HTTP_CONNECTIONS = 6000, // issue of the web surface: 5,000 viewers at once
 };

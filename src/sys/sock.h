@@ -45,4 +45,6 @@ struct str sock_cert_subject(const struct sock *s);
 
 /* Listening.  "ADDR:PORT", "[::1]:PORT", port 0 picks a free one. */
 enum err sock_listen(struct str where, int *ret_fd, uint16_t *ret_port, struct errmsg *e);
+/* ERR_LIMIT: out of descriptors or memory, pause and go on; ERR_CLOSED: another thread has called
+ * shutdown(2) on the listener, which is how a server is stopped. */
 enum err sock_accept(int listen_fd, struct deadline d, struct sock **ret, struct errmsg *e);
