@@ -1,0 +1,23 @@
+#!/bin/bash
+# Layers, banned calls, format, file sizes, shell and clang-tidy.  LINT_FAST=1 leaves clang-tidy out.
+set -u
+cd "$(dirname "$0")/.."
+rc=0
+tools/check-layers.py || rc=1
+tools/check-banned.sh || rc=1
+tools/check-docs.py || rc=1
+files=$(git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'bench/*.c')
+# shellcheck disable=SC2086
+clang-format --dry-run -Werror $files || rc=1
+for f in $(git ls-files 'src/*.h'); do
+    n=$(wc -l <"$f")
+    [ "$n" -le 300 ] || { echo "$f: $n lines; a header over 300 lines has two subjects"; rc=1; }
+done
+if [ "${LINT_FAST:-0}" = 0 ]; then
+    [ -f build/build.ninja ] || meson setup build >/dev/null
+    ninja -C build $(ninja -C build -t targets all | grep -oE '^[^:]*tags\.h' | head -1) >/dev/null
+    git ls-files --cached --others --exclude-standard 'src/*.c' | xargs -P "$(nproc)" -I@ \
+        clang-tidy --quiet @ -- -std=gnu17 -D_GNU_SOURCE -Isrc -Ibuild -Ibuild/src 2>/dev/null | grep -E 'error|warning' && rc=1
+fi
+[ $rc = 0 ] && echo "lint: clean"
+exit $rc
