@@ -31,6 +31,13 @@ enum {
 
     /* sys */
     LIMIT_BACKLOG = 512, // connections not yet accepted: every modality of a site after a restart
+#ifdef ARENA_SPLIT
+    LIMIT_STACK = 2 << 20, // the address sanitizer pads every frame
+#else
+    /* Of a worker.  Address space, not memory, until touched: SQLite and the resolver want up to
+     * 100 KiB of it, and 500 associations still fit in a quarter of a gigabyte. */
+    LIMIT_STACK = 512 << 10,
+#endif
 
     /* http */
     LIMIT_HTTP_CONNECTIONS = 6000, // issue of the web surface: 5,000 viewers at once

@@ -16,6 +16,12 @@
 #include "base/num.h"
 #include "sys/sock_priv.h"
 
+union address {
+    struct sockaddr     any;
+    struct sockaddr_in  v4;
+    struct sockaddr_in6 v6;
+};
+
 static enum err errno_code(int n)
 {
     switch (n) {
@@ -28,7 +34,7 @@ static enum err errno_code(int n)
     }
 }
 
-static enum err fail(struct errmsg *e, const char *what)
+enum err sock_errno(struct errmsg *e, const char *what)
 {
     int         n = errno;
     const char *why = strerrordesc_np(n);
@@ -44,20 +50,19 @@ static bool set_int(int fd, int level, int name, int value)
  * form is enough in the configuration of peers. */
 static void name_peer(struct sock *s)
 {
-    struct sockaddr_storage a = {0};
-    socklen_t               len = sizeof(a);
-    const void             *p = NULL;
-    int                     family = AF_INET;
-    if (getpeername(s->fd, (struct sockaddr *)&a, &len) != 0) {
+    union address a = {0};
+    socklen_t     len = sizeof(a);
+    const void   *p = NULL;
+    int           family = AF_INET;
+    if (getpeername(s->fd, &a.any, &len) != 0) {
         return;
     }
-    if (a.ss_family == AF_INET) {
-        p = &((struct sockaddr_in *)&a)->sin_addr;
-    } else if (a.ss_family == AF_INET6) {
-        const struct in6_addr *six = &((struct sockaddr_in6 *)&a)->sin6_addr;
-        bool                   mapped = IN6_IS_ADDR_V4MAPPED(six);
+    if (a.any.sa_family == AF_INET) {
+        p = &a.v4.sin_addr;
+    } else if (a.any.sa_family == AF_INET6) {
+        bool mapped = IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr);
         family = mapped ? AF_INET : AF_INET6;
-        p = mapped ? (const void *)(six->s6_addr + 12) : six;
+        p = a.v6.sin6_addr.s6_addr + (mapped ? 12 : 0);
     }
     if (p == NULL || inet_ntop(family, p, s->peer, sizeof(s->peer)) == NULL) {
         s->peer[0] = '\0';
@@ -86,6 +91,7 @@ struct sock *sock_new(int fd)
 void sock_free(struct sock *s)
 {
     if (s != NULL) {
+        tls_session_free(s);
         (void)close(s->fd);
         free(s);
     }
@@ -119,7 +125,7 @@ static enum err poll_fd(int fd, short events, struct deadline d, struct errmsg *
             return err_set(e, ERR_TIMEOUT, "timeout");
         }
         if (n < 0 && errno != EINTR && errno != EAGAIN) {
-            return fail(e, "poll");
+            return sock_errno(e, "poll");
         }
     }
 }
@@ -129,19 +135,28 @@ enum err sock_wait(const struct sock *s, short events, struct deadline d, struct
     return poll_fd(s->fd, events, d, e);
 }
 
+ssize_t sock_recv(const struct sock *s, void *to, size_t n)
+{
+    ssize_t r = recv(s->fd, to, n, 0);
+    if (r > 0 && s->tcp) {
+        /* The kernel falls back to delayed acknowledgement by itself: ask again. */
+        (void)set_int(s->fd, IPPROTO_TCP, TCP_QUICKACK, 1);
+    }
+    return r;
+}
+
 enum err sock_read(struct sock *s, void *to, size_t n, struct deadline d, size_t *ret_n,
                    struct errmsg *e)
 {
+    if (s->tls != NULL) {
+        return tls_session_read(s, to, n, d, ret_n, e);
+    }
     for (;;) {
         if (atomic_load_explicit(&s->woken, memory_order_relaxed)) {
             return err_set(e, ERR_CLOSED, "connection was ended here");
         }
-        ssize_t r = recv(s->fd, to, n, 0);
+        ssize_t r = sock_recv(s, to, n);
         if (r > 0) {
-            if (s->tcp) {
-                /* The kernel falls back to delayed acknowledgement by itself: ask again. */
-                (void)set_int(s->fd, IPPROTO_TCP, TCP_QUICKACK, 1);
-            }
             *ret_n = (size_t)r;
             return ERR_OK;
         }
@@ -154,13 +169,12 @@ enum err sock_read(struct sock *s, void *to, size_t n, struct deadline d, size_t
                 return rc;
             }
         } else if (errno != EINTR) {
-            return fail(e, "read");
+            return sock_errno(e, "read");
         }
     }
 }
 
-/* Moves the array past n sent bytes. */
-static void advance(struct iovec **iov, int *count, size_t n)
+void iov_advance(struct iovec **iov, int *count, size_t n)
 {
     while (*count > 0 && n >= (*iov)->iov_len) {
         n -= (*iov)->iov_len;
@@ -175,19 +189,22 @@ static void advance(struct iovec **iov, int *count, size_t n)
 
 enum err sock_write(struct sock *s, struct iovec *iov, int n, struct deadline d, struct errmsg *e)
 {
-    advance(&iov, &n, 0); // empty ones
+    if (s->tls != NULL) {
+        return tls_session_write(s, iov, n, d, e);
+    }
+    iov_advance(&iov, &n, 0); // empty ones
     while (n > 0) {
         struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX)};
         ssize_t       w = sendmsg(s->fd, &m, MSG_NOSIGNAL);
         if (w >= 0) {
-            advance(&iov, &n, (size_t)w);
+            iov_advance(&iov, &n, (size_t)w);
         } else if (errno == EAGAIN) {
             enum err rc = sock_wait(s, POLLOUT, d, e);
             if (rc != ERR_OK) {
                 return rc;
             }
         } else if (errno != EINTR) {
-            return fail(e, "write");
+            return sock_errno(e, "write");
         }
     }
     return ERR_OK;
@@ -195,7 +212,7 @@ enum err sock_write(struct sock *s, struct iovec *iov, int n, struct deadline d,
 
 bool sock_readable(struct sock *s, struct deadline d)
 {
-    return sock_wait(s, POLLIN, d, NULL) == ERR_OK;
+    return s->tls != NULL ? tls_session_readable(s, d) : sock_wait(s, POLLIN, d, NULL) == ERR_OK;
 }
 
 static enum err resolve(struct str host, uint16_t port, int flags, struct addrinfo **ret,
@@ -221,14 +238,14 @@ static enum err connect_one(const struct addrinfo *a, struct deadline d, int *re
     socklen_t len = sizeof(n);
     enum err  rc = ERR_OK;
     if (fd < 0) {
-        return fail(e, "socket");
+        return sock_errno(e, "socket");
     }
     if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-        rc = errno == EINPROGRESS ? poll_fd(fd, POLLOUT, d, e) : fail(e, "connect");
+        rc = errno == EINPROGRESS ? poll_fd(fd, POLLOUT, d, e) : sock_errno(e, "connect");
     }
     if (rc == ERR_OK && (getsockopt(fd, SOL_SOCKET, SO_ERROR, &n, &len) != 0 || n != 0)) {
         errno = n != 0 ? n : errno;
-        rc = fail(e, "connect");
+        rc = sock_errno(e, "connect");
     }
     if (rc != ERR_OK) {
         (void)close(fd);
@@ -292,9 +309,9 @@ static enum err split_where(struct str where, struct str *ret_host, uint16_t *re
 
 static enum err listen_one(const struct addrinfo *a, int *ret_fd, uint16_t *ret_port)
 {
-    struct sockaddr_storage own = {0};
-    socklen_t               len = sizeof(own);
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    union address own = {0};
+    socklen_t     len = sizeof(own);
+    int           fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return ERR_IO;
     }
@@ -303,14 +320,13 @@ static enum err listen_one(const struct addrinfo *a, int *ret_fd, uint16_t *ret_
         (void)set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); // [::] takes both versions
     }
     if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, LIMIT_BACKLOG) != 0 ||
-        getsockname(fd, (struct sockaddr *)&own, &len) != 0) {
+        getsockname(fd, &own.any, &len) != 0) {
         int n = errno;
         (void)close(fd);
         errno = n;
         return ERR_IO;
     }
-    *ret_port = ntohs(own.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&own)->sin6_port
-                                                : ((struct sockaddr_in *)&own)->sin_port);
+    *ret_port = ntohs(own.any.sa_family == AF_INET6 ? own.v6.sin6_port : own.v4.sin_port);
     *ret_fd = fd;
     return ERR_OK;
 }
@@ -318,13 +334,13 @@ static enum err listen_one(const struct addrinfo *a, int *ret_fd, uint16_t *ret_
 enum err sock_listen(struct str where, int *ret_fd, uint16_t *ret_port, struct errmsg *e)
 {
     struct addrinfo *all = NULL;
-    struct str       host;
-    uint16_t         port;
+    struct str       host = {0};
+    uint16_t         port = 0;
     enum err         rc = split_where(where, &host, &port, e);
     if (rc == ERR_OK) {
         rc = resolve(host, port, AI_PASSIVE, &all, e);
     }
-    if (rc != ERR_OK) {
+    if (rc != ERR_OK || all == NULL) {
         return rc;
     }
     rc = listen_one(all, ret_fd, ret_port);
@@ -355,7 +371,7 @@ enum err sock_accept(int listen_fd, struct deadline d, struct sock **ret, struct
             return err_set(e, ERR_LIMIT, "accept: %s", strerrordesc_np(errno));
         }
         if (!is_passing(errno)) {
-            return fail(e, "accept");
+            return sock_errno(e, "accept");
         }
         enum err rc = errno == EAGAIN ? poll_fd(listen_fd, POLLIN, d, e) : ERR_OK;
         if (rc != ERR_OK) {
