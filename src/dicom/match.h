@@ -1,22 +1,31 @@
 #pragma once
 /*
  * Attribute matching, PS3.4 C.2.2.2: the one place that decides whether a candidate answers a
- * query, at every level, for C-FIND and (later) QIDO-RS and worklists.  Pure.
+ * query, at every level, for C-FIND, QIDO-RS and worklists.  Pure; any thread.
  *
- *   single value   UI exact, others after trimming; PN, LO, SH, ST, LT, CS case: PN always case-
- * and accent-insensitive wildcard       * and ? for AE CS LO LT PN SH ST UC UR UT range          DA
- * TM DT with '-', combined date-time with the pair rule (C.2.2.2.5.x), time zones (0008,0201) list
- * of UID    backslash separated; multiple values for others when opts say so (C.2.2.2.8 and later)
- *   universal      zero length or "*" alone
- *   sequence       one item of keys; zero length item: universal
- *   multi-valued   candidate matches when any of its values does
+ *   universal      zero length, only stars, "-" alone for dates and times (C.2.2.2.3)
+ *   single value   UI exact; IS and DS as numbers (so "+7" is "007"); binary numbers as numbers;
+ *                  texts exact after trimming; PN case- and accent-insensitive, any group
+ *   wildcard       * and ? for AE CS LO LT PN SH ST UC UR UT; case counts except in PN
+ *   range          DA TM DT with '-'; a value that is not precise stands for its whole span in the
+ *                  query ("10" is all times from 10:00 to 10:59:59.999999) and for its first
+ *                  instant in the candidate; combined pairs (C.2.2.2.5) and zones (0008,0201)
+ *   list of UID    backslash separated; other keys with several values match when one value does
+ *   multi-valued   a candidate matches when any of its values does
+ *   sequence       one item of keys, all of which must match the same item of the candidate
+ *
+ * Not keys, so never compared: (0008,0005), Query/Retrieve Level and View, (0008,0201), group
+ * lengths, private creators.  Private keys are looked for in the block of the same creator.
  */
 #include "dicom/dset.h"
 
 struct match_opts {
-    int16_t
-         zone_minutes; // of dates and times in the query: (0008,0201) of the query, else the node's
-    bool combined;     // date+time pairs combine (C-FIND extended negotiation byte 2, QIDO always)
+    int16_t zone_minutes; // the node's, east of UTC: of queries and candidates without (0008,0201)
+    bool    combined; // date+time pairs combine (C-FIND extended negotiation byte 2, QIDO always)
+    bool    all;      // of several values of a key every one must match (C.2.2.2.8), else any
+    bool    empty;    // the key "" (two quotation marks) asks for no value (C.2.2.2.7)
+    bool    unknown;  // a candidate without value matches every key (C.2.2.1.2), else none
+    bool    fold;     // all texts, not only names, without regard to case and accents
 };
 
 bool is_match(const struct dset *query, const struct dset *candidate, const struct match_opts *o);
@@ -26,13 +35,30 @@ bool is_match_elem(const struct dset *query, const struct elem *key, const struc
 bool is_universal(const struct dset *query, const struct elem *key);
 
 /*
+ * One DA, TM or DT value, or a range of them, as first and last instant.  DA and DT: microseconds
+ * since 1970 in UTC, zone_minutes being that of values that name none; TM: microseconds since
+ * midnight, zone not applied.  Open ends are INT64_MIN and INT64_MAX.  Old forms (YYYY.MM.DD,
+ * HH:MM:SS) and partial ones (2024, 202407, 10) are taken.  false: not a date or time.
+ */
+struct span {
+    int64_t lo, hi;   // lo > hi: nothing is between
+    bool    from, to; // which ends were given; both and one single value: neither is open
+    bool    range;    // it had a '-'
+};
+
+bool span_parse(enum vr vr, struct str text, int16_t zone_minutes, struct span *ret);
+/* "+0100" of (0008,0201) as minutes east of UTC; false when it is not one. */
+bool zone_parse(struct str text, int16_t *ret);
+
+/*
  * Normalised key of a text for search columns and comparison: case and accents folded, ligatures
- * split, runs of spaces made one, trailing ^ and spaces dropped; wildcards kept.  For PN the three
- * groups (alphabetic=ideographic=phonetic) are kept, joined by '='.  The same function makes the
- * key of the stored value and of the pattern.
+ * split, full width made narrow, katakana made hiragana, runs of spaces made one, leading and
+ * trailing spaces dropped; wildcards kept.  For PN hyphens and apostrophes are spaces, trailing ^
+ * of a group and trailing = are dropped, and the three groups (alphabetic=ideographic=phonetic) are
+ * kept, joined by '='.  The same function makes the key of the stored value and of the pattern.
  */
 void text_key(struct buf *out, enum vr vr, struct str utf8);
-/* '*' and '?' on UTF-8 text, '?' being one character. Linear in practice (no exponential
- * backtracking). */
+/* '*' and '?' on UTF-8 text, '?' being one character.  Linear in practice: only the last star is
+ * ever tried again. */
 bool is_wild_match(struct str pattern, struct str text);
 bool has_wildcard(struct str pattern);
