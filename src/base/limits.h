@@ -30,6 +30,7 @@ enum {
     LIMIT_MANIFEST = 256 << 20,    // manifest.json of a sealed pack read back
 
     /* sys */
+    LIMIT_CONF = 256 << 10, // garonne.yaml; a full one is 1 KiB
     LIMIT_BACKLOG = 512, // connections not yet accepted: every modality of a site after a restart
 #ifdef ARENA_SPLIT
     LIMIT_STACK = 2 << 20, // the address sanitizer pads every frame
