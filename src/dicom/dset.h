@@ -19,7 +19,9 @@ struct elem {
     uint32_t tag;
     enum vr  vr;
     bool     left_out; // value not in memory; see len, offset
-    bool encapsulated; // pixel data in fragments; items is NULL, offset is of the first item tag
+    bool encapsulated; // pixel data in fragments; items is NULL, offset is of the first item tag,
+                       // value (unless left out) the fragments with their headers, little endian,
+                       // without the sequence delimiter
     struct bytes  value;
     uint64_t      len;    // of the value in the stream; LEN_UNDEFINED for encapsulated
     uint64_t      offset; // of the value, from the start of the parsed input
@@ -119,7 +121,7 @@ struct dsrc dsrc_of_bytes(const struct bytes *b); // *b must live as long
 /* A window of another source. */
 struct dsrc_slice {
     struct dsrc base;
-    uint64_t    at;
+    uint64_t    at, len;
 };
 struct dsrc dsrc_of_slice(struct dsrc_slice *s, struct dsrc base, uint64_t at, uint64_t len);
 

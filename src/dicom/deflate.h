@@ -1,0 +1,21 @@
+#pragma once
+/*
+ * Raw deflate (RFC 1951) as a stream, both ways: what the deflated transfer syntaxes want (PS3.5
+ * A.5).  The one place that knows zlib.  Owned by the caller; one thread at a time.
+ */
+#include "base/err.h"
+#include "base/slice.h"
+
+struct deflate;
+
+struct deflate *deflate_new(void); // compresses; NULL when out of memory
+struct deflate *inflate_new(void); // expands; NULL when out of memory
+void            deflate_free(struct deflate *z); // either; NULL is fine
+
+/*
+ * Take from the front of *in (moved on) and put up to room bytes to out.  finish: no input comes
+ * after *in.  *ret_end: the compressed stream is over.  A call that neither takes nor gives wants
+ * more of the one or the other.  ERR_SYNTAX: not deflate data.
+ */
+enum err deflate_run(struct deflate *z, struct bytes *in, bool finish, uint8_t *out, size_t room,
+                     size_t *ret_n, bool *ret_end, struct errmsg *e) MUST_USE;
