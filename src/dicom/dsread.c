@@ -347,7 +347,7 @@ static enum err read_elem(struct dsread *r, const uint8_t *p, struct ds_token *r
                           struct errmsg *e)
 {
     struct ds_level *l = &r->level[r->depth];
-    struct head      h;
+    struct head      h = {0};
     enum err         rc = read_head(r, p, &h, e);
     if (rc != ERR_OK) {
         return rc;
