@@ -40,6 +40,17 @@ enum {
     LIMIT_STACK = 512 << 10,
 #endif
 
+    /* db */
+    LIMIT_DB_PARAMS = 64,       // values bound to one statement; our widest row has 30
+    LIMIT_DB_TEXT = 16 << 20,   // text bound to one statement: a list of UIDs from an identifier
+    LIMIT_DB_TEXTS = 64,        // cached statements made by searches, per connection
+    LIMIT_DB_AHEAD = 100000,    // rows of a half-read PostgreSQL result kept while another runs
+    LIMIT_DB_BUSY_MS = 5000,    // wait for the lock of another writer, then ERR_CONFLICT
+    LIMIT_DB_RETRIES = 10,      // runs of a transaction that meets ERR_CONFLICT
+    LIMIT_DB_WAIT_MS = 30000,   // wait for a connection of the pool: longer means a leak
+    LIMIT_DB_CONNECT_S = 5,     // PostgreSQL: a host that does not answer; the next one is tried
+    LIMIT_DB_SILENT_MS = 20000, // PostgreSQL: unacknowledged data on a dead link
+
     /* http */
     LIMIT_HTTP_CONNECTIONS = 6000, // issue of the web surface: 5,000 viewers at once
 };

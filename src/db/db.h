@@ -7,6 +7,13 @@
  * share a struct db_pool.  Statements are prepared once per connection and cached by the address
  * of their text, which is therefore always a static const char[].
  *
+ * A result of any size takes the memory of a row.  While one statement is being stepped, others may
+ * run on the same connection; PostgreSQL then reads the rest of the first into memory (at most
+ * LIMIT_DB_AHEAD rows): beside a large result use a second connection.
+ *
+ * After a failed statement a transaction can only be rolled back, on both engines: so INSERT … ON
+ * CONFLICT where a duplicate is expected.  ERR_SYNTAX: text with a NUL, which neither may keep.
+ *
  * Errors are sticky in the statement and asked for once, with db_end(): ERR_EXISTS (unique
  * constraint), ERR_CONFLICT (busy, serialization failure, deadlock: db_tx retries), ERR_CLOSED
  * (server went away; the pool reconnects), ERR_LIMIT (disk full), ERR_IO for all else.
@@ -33,9 +40,11 @@ void            db_bind_str(struct db_stmt *q, int i, struct str v);
 void            db_bind_int(struct db_stmt *q, int i, int64_t v);
 void            db_bind_double(struct db_stmt *q, int i, double v);
 void            db_bind_null(struct db_stmt *q, int i);
-bool            db_step(struct db_stmt *q);                  // true: a row is there
-enum err        db_end(struct db_stmt *q, struct errmsg *e); // first failure of query, bind or step
-void            db_done(struct db_stmt **q); // gives the statement back; the cleanup function
+bool            db_step(struct db_stmt *q); // true: a row is there
+/* First failure of query, bind or step; runs a statement that was not stepped.  An INSERT, UPDATE
+ * or DELETE with RETURNING is run to its end, so its columns are read before. */
+enum err        db_end(struct db_stmt *q, struct errmsg *e);
+void            db_done(struct db_stmt **at); // gives the statement back; the cleanup function
 #define auto_stmt CLEANUP(db_done) struct db_stmt
 
 int64_t    db_col_int(struct db_stmt *q, int col); // col from 0
@@ -43,12 +52,14 @@ double     db_col_double(struct db_stmt *q, int col);
 struct str db_col_str(struct db_stmt *q,
                       int             col); // valid until the next step; NULL column: {NULL,0}
 bool       is_db_null(struct db_stmt *q, int col);
-int64_t    db_changed(struct db_stmt *q); // rows changed by the finished statement
+int64_t    db_changed(struct db_stmt *q); // rows changed by the statement, after db_end
 
 /*
  * Run work inside one transaction (BEGIN IMMEDIATE / READ COMMITTED) and retry it from the start on
  * ERR_CONFLICT, with a growing pause, up to LIMIT_DB_RETRIES times.  work must have no effect
  * outside the database that a second run would double.  SQL of work returns its error as usual.
+ * ERR_CLOSED is retried on a new connection, unless the answer to COMMIT was lost.  Inside another
+ * db_tx work is simply a part of that one.
  */
 typedef enum err db_work(struct db *db, void *arg, struct errmsg *e);
 enum err         db_tx(struct db *db, db_work *work, void *arg, struct errmsg *e);
