@@ -28,6 +28,7 @@ enum {
     LIMIT_PREALLOC_MIN = 4 << 20,  // first reservation of an open pack, doubled up to
     LIMIT_PREALLOC_MAX = 64 << 20, // this, so that a sync is a data flush and not a journal commit
     LIMIT_MANIFEST = 256 << 20,    // manifest.json of a sealed pack read back
+    LIMIT_WRITEBACK = 256 << 10,   // given to write-back while an image arrives: less for the sync
 
     /* sys */
     LIMIT_CONF = 256 << 10, // garonne.yaml; a full one is 1 KiB

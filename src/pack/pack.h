@@ -48,7 +48,7 @@ struct pack;
 enum err pack_create(const char *root, const struct pack_origin *o, struct pack **ret,
                      struct errmsg *e); // ERR_EXISTS
 /* Take up an open pack again: scan, drop what is torn, lock.  ERR_CONFLICT: another process writes
- * it. */
+ * it; ERR_SYNTAX: damaged in the middle, left as it is for people to look at. */
 enum err pack_reopen(const char *root, const struct pack_origin *o, struct pack **ret,
                      struct errmsg *e);
 void pack_close(struct pack *p); // unlock and close; the file stays open for the next writer (tail
@@ -94,17 +94,22 @@ enum err manifest_parse(struct str json, struct arena *a, struct manifest **ret,
 void     manifest_write(const struct manifest *m, struct buf *out);
 
 /* Scan a tar file, sealed or open, without trust in its end: images whose header, size and (check)
- * hash are right, up to the first bad block. */
+ * hash are right.  Without check_hash the hash of the last image alone is checked, and that only in
+ * an open pack: the others were synced before the next began.  A bad place that good images follow
+ * is stepped over and counted, one that none follows is where the pack was torn. */
 struct pack_scan {
     struct pack_origin origin; // empty tenant when there was no pax header
     struct pack_image *images;
     size_t             n;
     uint64_t           good_end; // where the next header belongs
     bool               torn;     // something that is no zero block lies after good_end
+    size_t             damaged;  // bad places before good_end: the disk's fault, not a crash's
     struct pack_sealed sealed;   // bytes > 0: manifest, metadata and sums members were found
 };
 enum err pack_scan_fd(int fd, bool check_hash, struct arena *a, struct pack_scan *ret,
                       struct errmsg *e);
+enum err pack_scan_src(const struct dsrc *src, bool check_hash, struct arena *a,
+                       struct pack_scan *ret, struct errmsg *e);
 
 /* Check every image of a sealed pack against its SHA256SUMS, and the file's structure.  bad is
  * called for every finding, with the SOP Instance UID ("" for the pack itself) and words. Returns

@@ -24,6 +24,8 @@ void     tar_header_write(const struct tar_member *m, uint8_t ret[TAR_BLOCK]);
 enum err tar_header_parse(const uint8_t block[TAR_BLOCK], struct tar_member *ret,
                           struct errmsg *e) MUST_USE;
 uint64_t tar_padded(uint64_t size); // up to the next block
+bool     is_tar_zero(struct bytes b);
+bool     is_tar_magic(const uint8_t block[TAR_BLOCK]); // cheap test before a parse
 /* pax record "LEN key=value\n" and back. */
 void     pax_record_write(struct buf *out, struct str key, struct str value);
 enum err pax_record_next(struct bytes *in, struct str *ret_key, struct str *ret_value,
