@@ -1,14 +1,14 @@
 #pragma once
 /*
  * Streaming JSON writer onto a struct buf: no tree, commas and quoting done here.  RFC 8259.
- * Nesting up to 128 levels is the caller's to keep (asserted).  Errors are the buffer's, sticky.
+ * Nesting up to 256 levels is the caller's to keep (asserted).  Errors are the buffer's, sticky.
  */
 #include "base/buf.h"
 
 struct jsonw {
     struct buf *out; // the caller's
     unsigned    depth;
-    uint8_t     first[16]; // one bit a level: nothing written there yet
+    uint8_t     first[32]; // one bit a level: nothing written there yet
 };
 
 void jsonw_init(struct jsonw *w, struct buf *out);

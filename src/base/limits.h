@@ -13,6 +13,7 @@ enum {
     LIMIT_COMMAND = 64 << 10,    // command set: 30 short elements, an attribute list at most
     LIMIT_INGEST_HEAD = 4 << 20, // bytes searched for the Series Instance UID of an object
     LIMIT_UID = 64,              // PS3.5 section 9
+    LIMIT_JSON_DEPTH = 256,      // three levels for each of a data set, and some for members skipped
 
     /* dimse */
     LIMIT_PDU_MAX = 128 << 10, // what we announce; larger gains nothing on loopback or LAN

@@ -35,15 +35,14 @@ bool is_match_elem(const struct dset *query, const struct elem *key, const struc
 bool is_universal(const struct dset *query, const struct elem *key);
 
 /*
- * One DA, TM or DT value, or a range of them, as first and last instant.  DA and DT: microseconds
- * since 1970 in UTC, zone_minutes being that of values that name none; TM: microseconds since
- * midnight, zone not applied.  Open ends are INT64_MIN and INT64_MAX.  Old forms (YYYY.MM.DD,
+ * One DA, TM or DT value, or a range of them, as first and last instant in microseconds: DA since
+ * 1970 at the place, DT since 1970 in UTC (zone_minutes being that of values that name none), TM
+ * since midnight at the place.  Open ends are INT64_MIN and INT64_MAX.  Old forms (YYYY.MM.DD,
  * HH:MM:SS) and partial ones (2024, 202407, 10) are taken.  false: not a date or time.
  */
 struct span {
-    int64_t lo, hi;   // lo > hi: nothing is between
-    bool    from, to; // which ends were given; both and one single value: neither is open
-    bool    range;    // it had a '-'
+    int64_t lo, hi; // lo > hi: nothing is between
+    bool    range;  // it had a '-'
 };
 
 bool span_parse(enum vr vr, struct str text, int16_t zone_minutes, struct span *ret);
