@@ -23,6 +23,10 @@ enum {
     LIMIT_SEND_MS = 60000,     // a peer that does not read
     LIMIT_ASSOCIATIONS = 500,  // threads; config `dimse.associations`
 
+    LIMIT_ASSOC_ARENA = 64 << 10,  // tenant and peer of an association
+    LIMIT_MOVE_RETRIES = 2,        // new associations to a C-MOVE destination that hung up
+    LIMIT_PENDING_MS = 500,        // between two pending C-MOVE/C-GET responses: progress, not traffic
+
     /* pack and archive */
     LIMIT_PACK_BYTES = 1 << 30,    // a pack is sealed when larger: a unit that copies in seconds
     LIMIT_SEAL_IDLE_MS = 60000,    // idle time before sealing; config `archive.seal_after`
