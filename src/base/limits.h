@@ -27,6 +27,10 @@ enum {
     LIMIT_MOVE_RETRIES = 2,        // new associations to a C-MOVE destination that hung up
     LIMIT_PENDING_MS = 500,        // between two pending C-MOVE/C-GET responses: progress, not traffic
 
+    LIMIT_FIND_ROW = 4 << 20,      // one candidate or answer of a C-FIND
+    LIMIT_FIND_VALUE = 64 << 10,   // a value of a header that a query looks at
+    LIMIT_OBJECT_LIST = 256 << 20, // images of one series: 100,000 of them are 80 MB
+
     /* pack and archive */
     LIMIT_PACK_BYTES = 1 << 30,    // a pack is sealed when larger: a unit that copies in seconds
     LIMIT_SEAL_IDLE_MS = 60000,    // idle time before sealing; config `archive.seal_after`
