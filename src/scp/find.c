@@ -1,4 +1,5 @@
-/* C-FIND, PS3.4 C.4.1: candidates from the index or the images' own headers, decided by dicom/match, answered key by key. */
+/* C-FIND, PS3.4 C.4.1: candidates from the index or the images' own headers, decided by
+ * dicom/match, answered key by key. */
 #include "base/limits.h"
 #include "base/log.h"
 #include "dicom/charset.h"
@@ -20,13 +21,15 @@ struct search {
 /* Keys that steer the query instead of describing what is looked for. */
 static bool is_control(uint32_t tag)
 {
-    return tag == DT_SpecificCharacterSet || tag == DT_QueryRetrieveLevel || tag == DT_TimezoneOffsetFromUTC ||
-           tag == DT_RetrieveAETitle || tag == DT_InstanceAvailability;
+    return tag == DT_SpecificCharacterSet || tag == DT_QueryRetrieveLevel ||
+           tag == DT_TimezoneOffsetFromUTC || tag == DT_RetrieveAETitle ||
+           tag == DT_InstanceAvailability;
 }
 
 /*
- * Above the image level an attribute that the index does not keep is an unsupported optional key: not matched, and said so by status
- * FF01.  At the image level the header has everything there is, so a missing attribute is one without a value.
+ * Above the image level an attribute that the index does not keep is an unsupported optional key:
+ * not matched, and said so by status FF01.  At the image level the header has everything there is,
+ * so a missing attribute is one without a value.
  */
 static bool is_answer(struct search *q, const struct dset *candidate)
 {
@@ -47,7 +50,8 @@ static bool is_answer(struct search *q, const struct dset *candidate)
 }
 
 /* Return keys of one item: those asked for, or the whole item when the key item is empty. */
-static enum err answer_items(struct dset *to, const struct elem *key, const struct dset *from, const struct elem *found)
+static enum err answer_items(struct dset *to, const struct elem *key, const struct dset *from,
+                             const struct elem *found)
 {
     const struct dset *ask = key->n_items > 0 ? key->items[0] : NULL;
     if (ask == NULL || ask->n == 0) {
@@ -58,8 +62,9 @@ static enum err answer_items(struct dset *to, const struct elem *key, const stru
         enum err     rc = dset_put_item(to, key->tag, &item);
         for (size_t k = 0; rc == ERR_OK && k < ask->n; k++) {
             const struct elem *el = dset_find(found->items[i], ask->elems[k].tag);
-            rc = el != NULL ? dset_copy(item, found->items[i], el)
-                            : dset_put(item, ask->elems[k].tag, ask->elems[k].vr, (struct bytes){0});
+            rc = el != NULL
+                     ? dset_copy(item, found->items[i], el)
+                     : dset_put(item, ask->elems[k].tag, ask->elems[k].vr, (struct bytes){0});
         }
         if (rc != ERR_OK) {
             return rc;
@@ -72,15 +77,19 @@ static enum err answer_key(struct dset *to, const struct elem *key, const struct
 {
     const struct elem *found = dset_find(candidate, key->tag);
     if (found == NULL) {
-        return dset_put(to, key->tag, key->vr == VR_NONE ? dict_vr(key->tag) : key->vr, (struct bytes){0});
+        return dset_put(to, key->tag, key->vr == VR_NONE ? dict_vr(key->tag) : key->vr,
+                        (struct bytes){0});
     }
-    return key->vr == VR_SQ && found->vr == VR_SQ ? answer_items(to, key, candidate, found) : dset_copy(to, candidate, found);
+    return key->vr == VR_SQ && found->vr == VR_SQ ? answer_items(to, key, candidate, found)
+                                                  : dset_copy(to, candidate, found);
 }
 
-static const uint32_t unique_keys[] = {DT_PatientID, DT_StudyInstanceUID, DT_SeriesInstanceUID, DT_SOPInstanceUID};
+static const uint32_t unique_keys[] = {DT_PatientID, DT_StudyInstanceUID, DT_SeriesInstanceUID,
+                                       DT_SOPInstanceUID};
 static const char    *level_names[] = {"PATIENT", "STUDY", "SERIES", "IMAGE"};
 
-static enum err fill(struct search *q, const struct dset *candidate, struct str charset, struct dset *to)
+static enum err fill(struct search *q, const struct dset *candidate, struct str charset,
+                     struct dset *to)
 {
     enum err rc = dset_put_str(to, DT_SpecificCharacterSet, charset);
     for (size_t i = 0; rc == ERR_OK && i < q->keys->n; i++) {
@@ -126,12 +135,15 @@ static bool is_sayable(const struct dset *d, struct str charset)
     return true;
 }
 
-/* The peer's own set, else that of the query, else Latin 1 (which every old station reads); UTF-8 when none of them will do. */
+/* The peer's own set, else that of the query, else Latin 1 (which every old station reads); UTF-8
+ * when none of them will do. */
 static struct str pick_charset(const struct search *q, const struct dset *utf8)
 {
     struct bytes asked = dset_charset(q->keys);
     struct str   query = {(const char *)asked.ptr, asked.len};
-    struct str   first = q->s->peer.charset.len > 0 ? q->s->peer.charset : query.len > 0 ? query : STR("ISO_IR 100");
+    struct str   first = q->s->peer.charset.len > 0 ? q->s->peer.charset
+                         : query.len > 0            ? query
+                                                    : STR("ISO_IR 100");
     return is_sayable(utf8, first) ? first : STR("ISO_IR 192");
 }
 
@@ -171,21 +183,24 @@ static enum err look_for_cancel(struct search *q, struct errmsg *e)
     return rc != ERR_OK ? rc : err_set(e, ERR_SYNTAX, "operation %04x during C-FIND", c.field);
 }
 
-static enum err read_header(struct search *q, const struct object *o, struct dset **ret, struct errmsg *e)
+static enum err read_header(struct search *q, const struct object *o, struct dset **ret,
+                            struct errmsg *e)
 {
     struct object_file f;
     enum err           rc = object_open(q->s->scp->archive, o, &f, e);
     if (rc != ERR_OK) {
         return rc;
     }
-    struct parse_opts    opts = {.max_value = LIMIT_FIND_VALUE, .stop_tag = DT_PixelData, .lenient = LENIENT_ALL};
+    struct parse_opts opts = {
+        .max_value = LIMIT_FIND_VALUE, .stop_tag = DT_PixelData, .lenient = LENIENT_ALL};
     const struct syntax *s = syntax_find(str_of(o->image.syntax_uid));
     rc = dset_read(&f.src, 0, s != NULL ? s : &SYNTAX_EXPLICIT, &opts, &q->image, ret, e);
     object_close(&f);
     return rc;
 }
 
-/* The images of one series.  An image whose header cannot be read is answered with what is known of it rather than hidden. */
+/* The images of one series.  An image whose header cannot be read is answered with what is known of
+ * it rather than hidden. */
 static enum err find_images(struct search *q, int64_t series_id, struct errmsg *e)
 {
     CLEANUP(arena_done) struct arena list;
@@ -199,7 +214,8 @@ static enum err find_images(struct search *q, int64_t series_id, struct errmsg *
         arena_done(&q->image);
         arena_init(&q->image, LIMIT_FIND_ROW);
         if (read_header(q, &o[i], &header, &why) != ERR_OK) {
-            log_error("find.header", "sop=%s why=%s", o[i].image.sop_uid, log_q(str_of(why.text)).z);
+            log_error("find.header", "sop=%s why=%s", o[i].image.sop_uid,
+                      log_q(str_of(why.text)).z);
             continue;
         }
         if (is_answer(q, header)) {
@@ -243,8 +259,9 @@ static enum err find_rows(struct search *q, struct find *f, struct errmsg *e)
     return ERR_OK;
 }
 
-/* Baseline rule, PS3.4 C.4.1.2.1: without relational negotiation, the unique keys above the level are expected.  Only
- * the one query that would read every header of the tenant is refused for that. */
+/* Baseline rule, PS3.4 C.4.1.2.1: without relational negotiation, the unique keys above the level
+ * are expected.  Only the one query that would read every header of the tenant is refused for that.
+ */
 static enum err check_scope(const struct search *q, struct errmsg *e)
 {
     if (q->level == LEVEL_IMAGE && !q->s->relational && !has_value(q->keys, DT_StudyInstanceUID) &&
@@ -265,7 +282,8 @@ static int16_t query_zone(const struct dset *keys, int16_t otherwise)
             return otherwise;
         }
     }
-    int m = ((z.ptr[1] - '0') * 10 + (z.ptr[2] - '0')) * 60 + (z.ptr[3] - '0') * 10 + (z.ptr[4] - '0');
+    int m =
+        ((z.ptr[1] - '0') * 10 + (z.ptr[2] - '0')) * 60 + (z.ptr[3] - '0') * 10 + (z.ptr[4] - '0');
     return (int16_t)(z.ptr[0] == '-' ? -m : m);
 }
 
@@ -275,8 +293,10 @@ static enum err search(struct search *q, enum err *rc, struct errmsg *why, struc
     struct db      *db = db_pool_take(pool, why);
     struct find    *f = NULL;
     enum err        net = ERR_OK;
-    *rc = db == NULL ? why->code
-                     : index_find(db, q->s->tenant.id, q->level == LEVEL_IMAGE ? LEVEL_SERIES : q->level, q->keys, &f, why);
+    *rc = db == NULL
+              ? why->code
+              : index_find(db, q->s->tenant.id, q->level == LEVEL_IMAGE ? LEVEL_SERIES : q->level,
+                           q->keys, &f, why);
     if (*rc == ERR_OK) {
         net = find_rows(q, f, e);
         find_free(f);
@@ -308,7 +328,8 @@ enum err scp_find(struct served *s, const struct request *r, struct errmsg *e)
         rc = identifier_level(keys, root, &q.level, &why);
     }
     if (rc == ERR_OK) {
-        q.opts = (struct match_opts){.zone_minutes = query_zone(keys, s->scp->zone_minutes), .combined = s->combined};
+        q.opts = (struct match_opts){.zone_minutes = query_zone(keys, s->scp->zone_minutes),
+                                     .combined = s->combined};
         rc = check_scope(&q, &why);
     }
     if (rc == ERR_OK) {
@@ -319,12 +340,18 @@ enum err scp_find(struct served *s, const struct request *r, struct errmsg *e)
     if (net == ERR_CLOSED || net == ERR_TIMEOUT || net == ERR_SYNTAX) {
         return net;
     }
-    if (net != ERR_OK) { // not the association but the search failed, half way: the caller must not take it for complete
+    if (net != ERR_OK) { // not the association but the search failed, half way: the caller must not
+                         // take it for complete
         rc = net;
         why = *e;
         *e = (struct errmsg){0};
     }
-    log_info("find", "tenant=%.*s level=%s answers=%llu ms=%lld err=%s", STR_ARG(s->tenant.code), level_names[q.level],
-             (unsigned long long)q.answers, (long long)((clock_mono_ns() - t0) / 1000000), err_name(rc));
-    return send_answer(s, r, rc != ERR_OK ? query_status(rc) : q.cancelled ? ST_CANCEL : ST_SUCCESS, &why, e);
+    log_info("find", "tenant=%.*s level=%s answers=%llu ms=%lld err=%s", STR_ARG(s->tenant.code),
+             level_names[q.level], (unsigned long long)q.answers,
+             (long long)((clock_mono_ns() - t0) / 1000000), err_name(rc));
+    return send_answer(s, r,
+                       rc != ERR_OK  ? query_status(rc)
+                       : q.cancelled ? ST_CANCEL
+                                     : ST_SUCCESS,
+                       &why, e);
 }

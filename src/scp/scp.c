@@ -9,8 +9,8 @@
 #include "scp/scp_priv.h"
 
 /* PS3.8 9.3.4: source 1 is the service user, source 3 the service provider (presentation). */
-static const struct assoc_rj RJ_CALLED = {1, 1, 7}, RJ_CALLING = {1, 1, 3}, RJ_CONTEXT = {1, 1, 2}, RJ_BUSY = {2, 3, 1},
-                             RJ_LATER = {2, 1, 1};
+static const struct assoc_rj RJ_CALLED = {1, 1, 7}, RJ_CALLING = {1, 1, 3}, RJ_CONTEXT = {1, 1, 2},
+                             RJ_BUSY = {2, 3, 1}, RJ_LATER = {2, 1, 1};
 
 static bool is_address_of(struct str host, struct str address)
 {
@@ -29,7 +29,8 @@ static bool is_address_of(struct str host, struct str address)
         return false;
     }
     for (struct addrinfo *x = found; x != NULL && !ok; x = x->ai_next) {
-        ok = getnameinfo(x->ai_addr, x->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) == 0 &&
+        ok = getnameinfo(x->ai_addr, x->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) ==
+                 0 &&
              str_eq(str_of(text), address);
     }
     freeaddrinfo(found);
@@ -37,7 +38,8 @@ static bool is_address_of(struct str host, struct str address)
 }
 
 /* The peer as the index knows it, or the reason why not. */
-static enum err identify(struct served *s, const struct assoc_pdu *rq, struct assoc_rj *ret_rj, struct errmsg *e)
+static enum err identify(struct served *s, const struct assoc_pdu *rq, struct assoc_rj *ret_rj,
+                         struct errmsg *e)
 {
     struct db *db = db_pool_take(archive_db(s->scp->archive), e);
     *ret_rj = RJ_LATER;
@@ -58,23 +60,27 @@ static enum err identify(struct served *s, const struct assoc_pdu *rq, struct as
     struct str cert = sock_cert_sha256(assoc_sock(s->assoc));
     *ret_rj = RJ_CALLING;
     if (!is_address_of(s->peer.host, s->address)) {
-        return err_set(e, ERR_DENIED, "peer %.*s does not call from its address", STR_ARG(rq->calling));
+        return err_set(e, ERR_DENIED, "peer %.*s does not call from its address",
+                       STR_ARG(rq->calling));
     }
     if (s->peer.cert.len > 0 && !str_eq(s->peer.cert, cert)) {
-        return err_set(e, ERR_DENIED, "peer %.*s shows another certificate, or none", STR_ARG(rq->calling));
+        return err_set(e, ERR_DENIED, "peer %.*s shows another certificate, or none",
+                       STR_ARG(rq->calling));
     }
     return ERR_OK;
 }
 
 /*
- * The transfer syntax of a context.  Storage: the caller's first choice, since it is kept as received, but explicit before implicit
- * (which loses the VR of private elements).  Queries: an uncompressed one.
+ * The transfer syntax of a context.  Storage: the caller's first choice, since it is kept as
+ * received, but explicit before implicit (which loses the VR of private elements).  Queries: an
+ * uncompressed one.
  */
 static bool choose_syntax(const struct assoc_ctx *c, bool storage, size_t *ret)
 {
     for (size_t i = 0; i < c->n_syntaxes; i++) {
         const struct syntax *s = syntax_find(c->syntaxes[i]);
-        bool                 better = s != NULL && s->explicit_vr && !s->encapsulated && !s->big_endian && !s->deflated;
+        bool                 better =
+            s != NULL && s->explicit_vr && !s->encapsulated && !s->big_endian && !s->deflated;
         if (better && (i == 0 || !storage || str_eq(c->syntaxes[0], str_of(SYNTAX_IMPLICIT.uid)))) {
             *ret = i;
             return true;
@@ -90,7 +96,8 @@ static bool choose_syntax(const struct assoc_ctx *c, bool storage, size_t *ret)
     return false;
 }
 
-/* Storage is every class that is not known to be something else: retired, private and future ones are kept too. */
+/* Storage is every class that is not known to be something else: retired, private and future ones
+ * are kept too. */
 static bool is_storage(struct str uid)
 {
     const struct uid_entry *u = uid_find(uid);
@@ -113,9 +120,10 @@ static enum ctx_result choose(void *arg, struct assoc_ctx *c, size_t *ret_syntax
     return choose_syntax(c, storage, ret_syntax) ? CTX_ACCEPTED : CTX_NO_SYNTAX;
 }
 
-/* Answers to the extended negotiation of C-FIND: relational queries and combined date-time matching, PS3.4 C.5.1.1. */
-static size_t extended(struct served *s, const struct assoc_pdu *rq, uint8_t answers[][3], struct assoc_ext *ret,
-                       size_t room)
+/* Answers to the extended negotiation of C-FIND: relational queries and combined date-time
+ * matching, PS3.4 C.5.1.1. */
+static size_t extended(struct served *s, const struct assoc_pdu *rq, uint8_t answers[][3],
+                       struct assoc_ext *ret, size_t room)
 {
     size_t       n = 0;
     enum qr_root root;
@@ -124,7 +132,8 @@ static size_t extended(struct served *s, const struct assoc_pdu *rq, uint8_t ans
         if (qr_class(x->class_uid, &root) == QR_NONE || x->info.len == 0) {
             continue;
         }
-        size_t len = x->info.len < 3 ? x->info.len : 3; // fuzzy matching (byte 3) is what names get in any case
+        size_t len = x->info.len < 3 ? x->info.len
+                                     : 3; // fuzzy matching (byte 3) is what names get in any case
         for (size_t k = 0; k < len; k++) {
             answers[n][k] = x->info.ptr[k] == 1 ? 1 : 0;
         }
@@ -168,7 +177,8 @@ static enum err serve_request(struct served *s, const struct request *r, struct 
             return rc;
         }
     }
-    (void)err_set(&why, ERR_UNSUPPORTED, "operation %04x is not of this presentation context", r->cmd.field);
+    (void)err_set(&why, ERR_UNSUPPORTED, "operation %04x is not of this presentation context",
+                  r->cmd.field);
     return send_answer(s, r, ST_UNRECOGNIZED, &why, e);
 }
 
@@ -183,7 +193,8 @@ static enum err serve(struct served *s, struct errmsg *e)
         r.ctx = assoc_ctx(s->assoc, r.context);
         if (r.ctx == NULL) {
             assoc_abort(s->assoc, 2, 0);
-            return err_set(e, ERR_SYNTAX, "message in presentation context %u, which was not accepted", r.context);
+            return err_set(e, ERR_SYNTAX,
+                           "message in presentation context %u, which was not accepted", r.context);
         }
         rc = serve_request(s, &r, e);
         if (rc != ERR_OK) {
@@ -196,14 +207,16 @@ static void refuse(struct served *s, struct assoc_rj rj, const struct errmsg *e)
 {
     const struct assoc_pdu *rq = assoc_request(s->assoc);
     s->scp->stats.rejected++;
-    log_warn("assoc.reject", "peer=%.*s calling=%s called=%s reason=%s why=%s", STR_ARG(s->address), log_q(rq->calling).z,
-             log_q(rq->called).z, log_q(str_of(reject_text(rj))).z, log_q(str_of(e->text)).z);
+    log_warn("assoc.reject", "peer=%.*s calling=%s called=%s reason=%s why=%s", STR_ARG(s->address),
+             log_q(rq->calling).z, log_q(rq->called).z, log_q(str_of(reject_text(rj))).z,
+             log_q(str_of(e->text)).z);
     assoc_reject(s->assoc, rj);
 }
 
 static void run(struct served *s, struct errmsg *e)
 {
     enum { EXT = 16 };
+
     uint8_t                 answers[EXT][3];
     struct assoc_ext        ext[EXT];
     struct assoc_rj         rj = RJ_BUSY;
@@ -226,8 +239,8 @@ static void run(struct served *s, struct errmsg *e)
     if (assoc_accept(s->assoc, choose, s, ext, n, e) != ERR_OK) {
         return;
     }
-    log_info("assoc.open", "tenant=%.*s peer=%.*s calling=%s", STR_ARG(s->tenant.code), STR_ARG(s->address),
-             log_q(rq->calling).z);
+    log_info("assoc.open", "tenant=%.*s peer=%.*s calling=%s", STR_ARG(s->tenant.code),
+             STR_ARG(s->address), log_q(rq->calling).z);
     (void)serve(s, e);
 }
 
@@ -255,8 +268,10 @@ void scp_run(struct scp *scp, struct sock *sock)
     if (e.code != ERR_OK && e.code != ERR_CLOSED) {
         scp->stats.aborted++;
     }
-    log_at(e.code == ERR_OK || e.code == ERR_CLOSED ? LOG_INFO : LOG_WARN, "assoc.close", "peer=%.*s ms=%lld err=%s why=%s",
-           STR_ARG(s.address), (long long)((clock_mono_ns() - t0) / 1000000), err_name(e.code), log_q(str_of(e.text)).z);
+    log_at(e.code == ERR_OK || e.code == ERR_CLOSED ? LOG_INFO : LOG_WARN, "assoc.close",
+           "peer=%.*s ms=%lld err=%s why=%s", STR_ARG(s.address),
+           (long long)((clock_mono_ns() - t0) / 1000000), err_name(e.code),
+           log_q(str_of(e.text)).z);
     arena_done(&s.arena);
     log_set_id(0);
 }

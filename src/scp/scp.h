@@ -1,9 +1,11 @@
 #pragma once
 /*
- * The DIMSE services of a node: Verification, Storage, Query/Retrieve (C-FIND, C-MOVE, C-GET), PS3.4 annexes A, B, C.
+ * The DIMSE services of a node: Verification, Storage, Query/Retrieve (C-FIND, C-MOVE, C-GET),
+ * PS3.4 annexes A, B, C.
  *
- * A surface: decode, call index and archive, encode.  The called AE title names the tenant; the calling AE title,
- * address and, with TLS, certificate must be those of a peer of that tenant.  One thread runs an association from start to end.
+ * A surface: decode, call index and archive, encode.  The called AE title names the tenant; the
+ * calling AE title, address and, with TLS, certificate must be those of a peer of that tenant.  One
+ * thread runs an association from start to end.
  */
 #include <stdatomic.h>
 
@@ -13,9 +15,9 @@
 struct tls;
 
 struct scp_stats { // lock-free, for /metrics
-    atomic_ullong associations, rejected, aborted, stores, store_failures, finds, find_answers, moves, gets, suboperations,
-        suboperation_failures, echoes;
-    atomic_llong  open;
+    atomic_ullong associations, rejected, aborted, stores, store_failures, finds, find_answers,
+        moves, gets, suboperations, suboperation_failures, echoes;
+    atomic_llong open;
 };
 
 struct scp { // filled in once, then shared by all associations; only stats change

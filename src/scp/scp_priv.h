@@ -1,16 +1,17 @@
 #pragma once
-/* Shared by the files of this module: one association being served, and the services' entry points. */
+/* Shared by the files of this module: one association being served, and the services' entry points.
+ */
 #include "scp/scp.h"
 
 struct served {
-    struct scp     *scp;
-    struct assoc   *assoc;
-    struct arena    arena; // of the association: tenant, peer
-    struct tenant   tenant;
-    struct peer     peer;
-    struct str      address;
-    bool            relational; // C-FIND extended negotiation, PS3.4 C.5.1.1
-    bool            combined;   // date and time matched as one
+    struct scp   *scp;
+    struct assoc *assoc;
+    struct arena  arena; // of the association: tenant, peer
+    struct tenant tenant;
+    struct peer   peer;
+    struct str    address;
+    bool          relational; // C-FIND extended negotiation, PS3.4 C.5.1.1
+    bool          combined;   // date and time matched as one
 };
 
 struct request {
@@ -36,6 +37,7 @@ enum {
 };
 
 enum qr_service { QR_NONE, QR_FIND, QR_MOVE, QR_GET };
+
 enum qr_root { ROOT_PATIENT = 1, ROOT_STUDY = 2, ROOT_PATIENT_STUDY = 3 };
 
 /* 1.2.840.10008.5.1.4.1.2.<root>.<service>; QR_NONE for others. */
@@ -51,10 +53,14 @@ enum err scp_find(struct served *s, const struct request *r, struct errmsg *e);
 enum err scp_retrieve(struct served *s, const struct request *r, bool move, struct errmsg *e);
 
 struct cmd answer_to(const struct request *r, uint16_t status, const struct errmsg *why);
-enum err   send_answer(struct served *s, const struct request *r, uint16_t status, const struct errmsg *why, struct errmsg *e);
+enum err   send_answer(struct served *s, const struct request *r, uint16_t status,
+                       const struct errmsg *why, struct errmsg *e);
 
-/* The identifier of a C-FIND, C-MOVE or C-GET.  *ret_rc is what is wrong with it, told by the answer; the return value is the association's. */
-enum err read_identifier(struct served *s, const struct request *r, struct buf *raw, struct arena *a, struct dset **ret,
-                         enum err *ret_rc, struct errmsg *why, struct errmsg *e);
-enum err identifier_level(const struct dset *keys, enum qr_root root, enum level *ret, struct errmsg *e);
+/* The identifier of a C-FIND, C-MOVE or C-GET.  *ret_rc is what is wrong with it, told by the
+ * answer; the return value is the association's. */
+enum err             read_identifier(struct served *s, const struct request *r, struct buf *raw,
+                                     struct arena *a, struct dset **ret, enum err *ret_rc, struct errmsg *why,
+                                     struct errmsg *e);
+enum err             identifier_level(const struct dset *keys, enum qr_root root, enum level *ret,
+                                      struct errmsg *e);
 const struct syntax *ctx_syntax(const struct assoc_ctx *c);

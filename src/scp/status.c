@@ -13,13 +13,15 @@ static const struct {
     [ERR_UNSUPPORTED] = {ST_CANNOT, ST_CANNOT},
     [ERR_NOTFOUND] = {ST_NOT_OF_CLASS, ST_CANNOT},
     [ERR_EXISTS] = {ST_CANNOT, ST_CANNOT},
-    [ERR_CONFLICT] = {ST_NO_RESOURCES, ST_NO_RESOURCES}, // of the database: the sender may try again
-    [ERR_DENIED] = {0x0124, 0x0124},                     // refused: not authorized, PS3.7 C.5.20
+    [ERR_CONFLICT] = {ST_NO_RESOURCES,
+                      ST_NO_RESOURCES}, // of the database: the sender may try again
+    [ERR_DENIED] = {0x0124, 0x0124},    // refused: not authorized, PS3.7 C.5.20
     [ERR_TIMEOUT] = {ST_NO_RESOURCES, ST_NO_RESOURCES},
     [ERR_CLOSED] = {ST_NO_RESOURCES, ST_NO_RESOURCES},
     [ERR_IO] = {ST_NO_RESOURCES, ST_NO_RESOURCES},
     [ERR_NOMEM] = {ST_NO_RESOURCES, ST_NO_RESOURCES},
 };
+
 _Static_assert(sizeof(status) / sizeof(status[0]) == ERR__COUNT, "a status for every error");
 
 uint16_t store_status(enum err rc)
@@ -44,8 +46,8 @@ struct cmd answer_to(const struct request *r, uint16_t code, const struct errmsg
     };
 }
 
-enum err send_answer(struct served *s, const struct request *r, uint16_t code, const struct errmsg *why,
-                     struct errmsg *e)
+enum err send_answer(struct served *s, const struct request *r, uint16_t code,
+                     const struct errmsg *why, struct errmsg *e)
 {
     struct cmd c = answer_to(r, code, why);
     return msg_send(s->assoc, r->context, &c, NULL, e);
@@ -72,8 +74,9 @@ const struct syntax *ctx_syntax(const struct assoc_ctx *c)
     return s != NULL ? s : &SYNTAX_EXPLICIT;
 }
 
-enum err read_identifier(struct served *s, const struct request *r, struct buf *raw, struct arena *a,
-                         struct dset **ret, enum err *ret_rc, struct errmsg *why, struct errmsg *e)
+enum err read_identifier(struct served *s, const struct request *r, struct buf *raw,
+                         struct arena *a, struct dset **ret, enum err *ret_rc, struct errmsg *why,
+                         struct errmsg *e)
 {
     if (!r->cmd.has_data) {
         *ret_rc = err_set(why, ERR_SYNTAX, "identifier missing");
@@ -88,22 +91,27 @@ enum err read_identifier(struct served *s, const struct request *r, struct buf *
         return rc;
     }
     struct parse_opts opts = {.lenient = LENIENT_ALL};
-    *ret_rc = dset_parse((struct bytes){raw->ptr, raw->len}, ctx_syntax(r->ctx), &opts, a, ret, why);
+    *ret_rc =
+        dset_parse((struct bytes){raw->ptr, raw->len}, ctx_syntax(r->ctx), &opts, a, ret, why);
     if (*ret_rc == ERR_MORE) {
         *ret_rc = ERR_SYNTAX;
     }
     return ERR_OK;
 }
 
-enum err identifier_level(const struct dset *keys, enum qr_root root, enum level *ret, struct errmsg *e)
+enum err identifier_level(const struct dset *keys, enum qr_root root, enum level *ret,
+                          struct errmsg *e)
 {
     static const char *const names[] = {"PATIENT", "STUDY", "SERIES", "IMAGE"};
     struct str               text = dset_str(keys, DT_QueryRetrieveLevel);
     for (size_t i = 0; i < 4; i++) {
-        bool of_root = !(root == ROOT_STUDY && i == LEVEL_PATIENT) && !(root == ROOT_PATIENT_STUDY && i > LEVEL_STUDY);
+        bool of_root = !(root == ROOT_STUDY && i == LEVEL_PATIENT) &&
+                       !(root == ROOT_PATIENT_STUDY && i > LEVEL_STUDY);
         if (str_eq(text, str_of(names[i]))) {
             *ret = (enum level)i;
-            return of_root ? ERR_OK : err_set(e, ERR_SYNTAX, "level %s is not of this information model", names[i]);
+            return of_root ? ERR_OK
+                           : err_set(e, ERR_SYNTAX, "level %s is not of this information model",
+                                     names[i]);
         }
     }
     return err_set(e, ERR_SYNTAX, "Query/Retrieve Level is none of PATIENT STUDY SERIES IMAGE");

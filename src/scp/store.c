@@ -8,8 +8,10 @@ enum err scp_echo(struct served *s, const struct request *r, struct errmsg *e)
     return send_answer(s, r, ST_SUCCESS, NULL, e);
 }
 
-/* Hand the pieces over as they arrive.  After a failure (*why) the rest is read and dropped, so that the sender gets its answer. */
-static enum err stream(struct served *s, struct ingest *i, enum err *rc, struct errmsg *why, struct errmsg *e)
+/* Hand the pieces over as they arrive.  After a failure (*why) the rest is read and dropped, so
+ * that the sender gets its answer. */
+static enum err stream(struct served *s, struct ingest *i, enum err *rc, struct errmsg *why,
+                       struct errmsg *e)
 {
     bool last = false;
     while (!last) {
@@ -45,8 +47,8 @@ enum err scp_store(struct served *s, const struct request *r, struct errmsg *e)
         .called = s->tenant.aet,
         .address = s->address,
     };
-    enum err rc = r->cmd.has_data ? ingest_begin(s->scp->archive, &from, r->cmd.class_uid, r->cmd.sop_uid,
-                                                 r->ctx->syntaxes[0], &i, &why)
+    enum err rc = r->cmd.has_data ? ingest_begin(s->scp->archive, &from, r->cmd.class_uid,
+                                                 r->cmd.sop_uid, r->ctx->syntaxes[0], &i, &why)
                                   : err_set(&why, ERR_SYNTAX, "C-STORE without a data set");
     enum err net = r->cmd.has_data ? stream(s, i, &rc, &why, e) : ERR_OK;
     if (net != ERR_OK || rc != ERR_OK) {
@@ -62,10 +64,11 @@ enum err scp_store(struct served *s, const struct request *r, struct errmsg *e)
     s->scp->stats.stores++;
     if (rc != ERR_OK) {
         s->scp->stats.store_failures++;
-        log_warn("store.failed", "tenant=%.*s sop=%.*s err=%s why=%s", STR_ARG(s->tenant.code), STR_ARG(r->cmd.sop_uid),
-                 err_name(rc), log_q(str_of(why.text)).z);
+        log_warn("store.failed", "tenant=%.*s sop=%.*s err=%s why=%s", STR_ARG(s->tenant.code),
+                 STR_ARG(r->cmd.sop_uid), err_name(rc), log_q(str_of(why.text)).z);
     } else if (o == INGEST_QUARANTINED) {
-        log_warn("store.quarantined", "tenant=%.*s sop=%.*s", STR_ARG(s->tenant.code), STR_ARG(r->cmd.sop_uid));
+        log_warn("store.quarantined", "tenant=%.*s sop=%.*s", STR_ARG(s->tenant.code),
+                 STR_ARG(r->cmd.sop_uid));
     }
     return send_answer(s, r, rc == ERR_OK ? outcome_status(o, &why) : store_status(rc), &why, e);
 }
