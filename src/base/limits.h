@@ -15,6 +15,8 @@ enum {
     LIMIT_UID = 64,              // PS3.5 section 9
     LIMIT_JSON_DEPTH = 256,      // three levels for each of a data set, and some for members skipped
 
+    LIMIT_PATH = 4096,             // a path on media or in an export, as PATH_MAX
+
     /* dimse */
     LIMIT_PDU_MAX = 128 << 10, // what we announce; larger gains nothing on loopback or LAN
     LIMIT_PDU_ASSOC = 1 << 20, // A-ASSOCIATE PDUs: 128 contexts with 40 syntaxes are 350 KB
