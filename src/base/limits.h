@@ -15,6 +15,7 @@ enum {
     LIMIT_UID = 64,              // PS3.5 section 9
     LIMIT_JSON_DEPTH = 256,      // three levels for each of a data set, and some for members skipped
 
+    LIMIT_META = 64 << 10,         // preamble and file meta information: 20 short elements
     LIMIT_PATH = 4096,             // a path on media or in an export, as PATH_MAX
 
     /* dimse */
@@ -66,3 +67,5 @@ enum {
     /* http */
     LIMIT_HTTP_CONNECTIONS = 6000, // issue of the web surface: 5,000 viewers at once
 };
+
+#define LIMIT_ZIP_MEMBER (64ULL << 30) // a file inside a ZIP: a bomb stops here, a whole-slide image does not
