@@ -27,6 +27,7 @@ enum {
     LIMIT_ASSOCIATIONS = 500,  // threads; config `dimse.associations`
 
     LIMIT_ASSOC_ARENA = 64 << 10,  // tenant and peer of an association
+    LIMIT_DRAIN_MS = 5000,         // SIGTERM: associations at work may finish
     LIMIT_MOVE_RETRIES = 2,        // new associations to a C-MOVE destination that hung up
     LIMIT_PENDING_MS = 500,        // between two pending C-MOVE/C-GET responses: progress, not traffic
 

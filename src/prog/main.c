@@ -1,7 +1,36 @@
 #include <stdio.h>
+#include <string.h>
 
-int main(void)
+#include "prog/cli.h"
+
+static const struct {
+    const char *name;
+    int (*fn)(int argc, char **argv);
+    const char *what;
+} commands[] = {
+    {"serve", cmd_serve, "run a node"},
+    {"tenant", cmd_tenant, "add, set, list, show, remove the structures served"},
+    {"peer", cmd_peer, "add, set, list, remove the AE titles that may call"},
+    {"import", cmd_import, "take in folders, DICOMDIRs, ZIP files"},
+    {"export", cmd_export, "write a tenant's images as a tree of DICOM files"},
+    {"verify", cmd_verify, "check every image of the packs, or of an export"},
+    {"reindex", cmd_reindex, "rebuild the index from the packs"},
+};
+
+enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+int main(int argc, char **argv)
 {
-    (void)puts("garonne");
-    return 0;
+    for (size_t i = 0; argc > 1 && i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].fn(argc - 1, argv + 1);
+        }
+    }
+    bool  asked = argc > 1 && (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0);
+    FILE *to = asked ? stdout : stderr;
+    (void)fprintf(to, "usage: garonne COMMAND …\n");
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        (void)fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].what);
+    }
+    return asked ? EXIT_DONE : EXIT_USAGE;
 }
