@@ -1,5 +1,6 @@
 #include "prog/cli.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -72,6 +73,16 @@ int place_open(const struct place *p, bool recover, bool background, struct arch
         return usage("--data DIR is missing: the folder of the archive");
     }
     return archive_open(&c, ret, &e) == ERR_OK ? EXIT_DONE : fail(&e, "cannot open the archive");
+}
+
+enum err path_make(char ret[LIMIT_PATH], struct errmsg *e, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(ret, LIMIT_PATH, fmt, ap);
+    va_end(ap);
+    return n >= 0 && n < LIMIT_PATH ? ERR_OK
+                                    : err_set(e, ERR_LIMIT, "path over %d characters", LIMIT_PATH);
 }
 
 int fail(const struct errmsg *e, const char *doing)

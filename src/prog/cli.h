@@ -5,6 +5,7 @@
  */
 #include "archive/archive.h"
 #include "base/jsonw.h"
+#include "base/limits.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -35,6 +36,9 @@ struct place { // the options of every command that touches an archive
 
 /* Opens the archive (created when it is new); EXIT_FAILED, EXIT_USAGE after telling why not. */
 int place_open(const struct place *p, bool recover, bool background, struct archive **ret);
+
+/* A path by format; ERR_LIMIT when it is too long. */
+enum err path_make(char ret[LIMIT_PATH], struct errmsg *e, const char *fmt, ...) PRINTF(3, 4);
 
 int  fail(const struct errmsg *e, const char *doing); // prints, returns EXIT_FAILED
 int  usage(const char *text);                         // prints, returns EXIT_USAGE

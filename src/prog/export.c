@@ -57,13 +57,13 @@ static enum err copy(const struct object_file *f, int to, char ret_sha[65], stru
 static enum err export_object(struct export *x, const struct object *o, const char *dir,
                               struct buf *sums, struct errmsg *e)
 {
-    char               path[PATH_MAX], aside[PATH_MAX], sha[65];
+    char               path[LIMIT_PATH], aside[LIMIT_PATH], sha[65];
     struct object_file f;
     struct stat        st;
     int                fd = -1;
-    (void)snprintf(path, sizeof(path), "%s/%s.dcm", dir, o->image.sop_uid);
-    (void)snprintf(aside, sizeof(aside), "%s.part", path);
-    enum err rc = object_open(x->archive, o, &f, e);
+    enum err           rc = path_make(path, e, "%s/%s.dcm", dir, o->image.sop_uid);
+    rc = rc == ERR_OK ? path_make(aside, e, "%s.part", path) : rc;
+    rc = rc == ERR_OK ? object_open(x->archive, o, &f, e) : rc;
     if (rc != ERR_OK) {
         return rc;
     }
@@ -99,13 +99,14 @@ static enum err export_series(struct export *x, const struct find_row *row, stru
     arena_init(&mem, LIMIT_OBJECT_LIST);
     CLEANUP(buf_done) struct buf sums;
     buf_init(&sums, LIMIT_MANIFEST);
-    char       dir[PATH_MAX], path[PATH_MAX];
+    char       dir[LIMIT_PATH], path[LIMIT_PATH];
     struct str study = dset_str(row->dset, DT_StudyInstanceUID),
                series = dset_str(row->dset, DT_SeriesInstanceUID);
     struct object *o;
     size_t         n;
-    (void)snprintf(dir, sizeof(dir), "%s/%.*s/%.*s", x->out, STR_ARG(study), STR_ARG(series));
-    enum err rc = archive_list(x->archive, row->ids.series_id, &mem, &o, &n, e);
+    enum err       rc = path_make(dir, e, "%s/%.*s/%.*s", x->out, STR_ARG(study), STR_ARG(series));
+    rc = rc == ERR_OK ? path_make(path, e, "%s/SHA256SUMS", dir) : rc;
+    rc = rc == ERR_OK ? archive_list(x->archive, row->ids.series_id, &mem, &o, &n, e) : rc;
     if (rc == ERR_OK) {
         rc = file_make_dirs(dir, e);
     }
@@ -118,7 +119,6 @@ static enum err export_series(struct export *x, const struct find_row *row, stru
                                        : ERR_OK; // a full disk will not get better
         }
     }
-    (void)snprintf(path, sizeof(path), "%s/SHA256SUMS", dir);
     x->series++;
     return rc == ERR_OK ? file_commit(path, (struct bytes){sums.ptr, sums.len}, 0640, e) : rc;
 }
