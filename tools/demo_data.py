@@ -71,7 +71,7 @@ def head_ct(folder):
     for i, image in enumerate(volume):
         write(folder, "ct-crane", 1, i + 1, "CT", image, ("LEFÈVRE^Élodie", "IPP100234", "19720314", "F"),
               ("20260912", "083015", "A2026091201", "SCANNER CRANIO-ENCÉPHALIQUE", "DUBOIS^Marc"), KVP="120", RescaleIntercept="0",
-              RescaleSlope="1", WindowCenter="40", WindowWidth="400", SeriesDescription="AXIAL 1.5 MM", **geometry(i, 0.957, 1.5))
+              RescaleSlope="1", WindowCenter="40", WindowWidth="400", BodyPartExamined="SKULL", Laterality="", SeriesDescription="AXIAL 1.5 MM", **geometry(i, 0.957, 1.5))
 
 
 def knee_mr(folder):
@@ -82,7 +82,7 @@ def knee_mr(folder):
             image = (900 * (r < 0.8) - 500 * (r < 0.5 - abs(i - 12) / 40) + 60 * numpy.cos(20 * x * series)).clip(0, 4095)
             write(folder, "irm-genou", series, i + 1, "MR", image.astype(numpy.uint16), ("MARTINEZ^José", "R-55120", "19850722", "M"),
                   ("20261003", "141200", "A2026100377", "IRM GENOU DROIT", "ROUX^Claire"), ScanningSequence="SE", SequenceVariant="NONE",
-                  ScanOptions="", MRAcquisitionType="2D", EchoTime="15", RepetitionTime="600", EchoTrainLength=1, SeriesDescription=weight,
+                  ScanOptions="", BodyPartExamined="KNEE", Laterality="R", MRAcquisitionType="2D", EchoTime="15", RepetitionTime="600", EchoTrainLength=1, SeriesDescription=weight,
                   **geometry(i, 0.8, 3))
 
 
