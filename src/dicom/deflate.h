@@ -8,8 +8,8 @@
 
 struct deflate;
 
-struct deflate *deflate_new(void); // compresses; NULL when out of memory
-struct deflate *inflate_new(void); // expands; NULL when out of memory
+struct deflate *deflate_new(void);               // compresses; NULL when out of memory
+struct deflate *inflate_new(void);               // expands; NULL when out of memory
 void            deflate_free(struct deflate *z); // either; NULL is fine
 
 /*

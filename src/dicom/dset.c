@@ -172,9 +172,9 @@ enum err dset_put_str(struct dset *d, uint32_t tag, struct str ascii)
 
 enum err dset_put_text(struct dset *d, uint32_t tag, struct str utf8)
 {
-    enum vr vr = dict_vr(tag);
+    enum vr                      vr = dict_vr(tag);
     CLEANUP(buf_done) struct buf b;
-    struct bytes coded;
+    struct bytes                 coded;
     buf_init(&b, LIMIT_VALUE);
     (void)charset_encode(dset_charset(d), vr, utf8, &b);
     enum err rc = buf_end(&b, &coded);
@@ -233,7 +233,7 @@ static enum err copy_text(struct dset *d, const struct dset *from, const struct 
 {
     CLEANUP(buf_done) struct buf utf8;
     CLEANUP(buf_done) struct buf coded;
-    struct bytes text;
+    struct bytes                 text;
     buf_init(&utf8, LIMIT_DSET);
     buf_init(&coded, LIMIT_DSET);
     charset_decode(dset_charset(from), el->vr, el->value, &utf8);
@@ -379,7 +379,7 @@ struct str dset_text(const struct dset *d, uint32_t tag)
         return as_str(trim(raw, !keeps_front(el->vr)));
     }
     CLEANUP(buf_done) struct buf b;
-    struct bytes text;
+    struct bytes                 text;
     buf_init(&b, LIMIT_DSET);
     charset_decode(is_vr_text(el->vr) ? dset_charset(d) : NOTHING, el->vr, raw, &b);
     if (buf_end(&b, &text) != ERR_OK) {

@@ -24,7 +24,7 @@ struct elem {
                        // without the sequence delimiter
     struct bytes  value;
     uint64_t      len;    // of the value in the stream; LEN_UNDEFINED for encapsulated
-    uint64_t      offset; // of the value, from the start of the parsed input
+    uint64_t      offset; // of the value, in the parsed input or source (deflated: once inflated)
     struct dset **items;  // VR_SQ: n_items data sets, in the arena
     size_t        n_items;
 };
@@ -58,7 +58,8 @@ enum err dset_put_item(struct dset *d, uint32_t tag,
 /* Deep copy of one element of another data set (any arena, any charset: texts are re-encoded). */
 enum err dset_copy(struct dset *d, const struct dset *from, const struct elem *el) MUST_USE;
 
-/* Views of the value without trailing padding (NUL, space); empty when absent.  Not character-set
+/* Views of the value without padding (spaces at both ends, trailing NUL; free text keeps the blanks
+ * in front of it); empty when absent.  Not character-set
  * decoded: for UI, CS, DA, TM, DS, IS, AE and the like.  Bytes above 0x7E make the answer empty for
  * those VRs. */
 struct str   dset_str(const struct dset *d, uint32_t tag);
@@ -82,11 +83,14 @@ enum lenient {
     LENIENT_ORDER = 1 << 1,      // tags not ascending, or twice (the last wins)
     LENIENT_VR_UNKNOWN =
         1 << 2, // explicit VR with two bytes that are no VR: read as UN, 16-bit length
-    LENIENT_SHORT_PIXELS = 1 << 3, // the stream ends inside the last value at the top level
-    LENIENT_NO_DELIMITER = 1 << 4, // end of stream instead of sequence or item delimiters
-    LENIENT_STRAY_DELIM = 1 << 5,  // a delimiter where none is open
+    LENIENT_SHORT_PIXELS =
+        1 << 3, // the stream ends inside pixel data (group 7FE0) at the top level
+    LENIENT_NO_DELIMITER = 1 << 4, // end of stream, next item or sequence delimiter instead of
+                                   // sequence or item delimiters
+    LENIENT_STRAY_DELIM = 1 << 5,  // a delimiter where none is open, or one with a length
     LENIENT_IMPLICIT_IN_EXPLICIT =
-        1 << 6, // an explicit data set whose items, or UN of undefined length, are implicit
+        1 << 6, // items in implicit VR in an explicit data set, or the other way round (UN of
+                // undefined length being implicit is PS3.5 6.2.2 and needs no leniency)
     LENIENT_SWITCHED =
         1 << 7, // the whole data set is in another of the three uncompressed encodings than said
     LENIENT_TRAILING = 1 << 8, // trailing zero bytes or padding after the last element

@@ -29,8 +29,7 @@ static enum err full(const struct build *b, struct errmsg *e)
     return err_set(e, ERR_LIMIT, "data set needs more than %zu bytes of memory", b->arena->cap);
 }
 
-static enum err slot(struct build *b, const struct ds_token *t, struct elem **ret,
-                     struct errmsg *e)
+static enum err slot(struct build *b, const struct ds_token *t, struct elem **ret, struct errmsg *e)
 {
     struct elem *el = dset_slot(b->open[t->depth], t->tag);
     b->el = NULL;
@@ -252,7 +251,7 @@ static enum err pull_all(struct build *b, const struct dsrc *src, uint64_t at,
                          const struct syntax *s, struct parse_opts *opts, struct errmsg *e)
 {
     CLEANUP(dspull_done) struct dspull p;
-    enum err rc = dspull_init(&p, src, at, s, opts->lenient, e);
+    enum err                           rc = dspull_init(&p, src, at, s, opts->lenient, e);
     rc = rc == ERR_OK && b->open[0] == NULL ? full(b, e) : rc;
     rc = rc == ERR_OK ? build_pulled(b, &p, e) : rc;
     opts->seen = p.r.seen;

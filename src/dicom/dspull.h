@@ -12,11 +12,11 @@ struct dspull {
     struct dsread   r; // options and results: r.lenient, r.seen
     struct dsrc     src;
     struct buf      window;
-    struct deflate *z;      // deflated syntaxes only
-    struct buf      packed; // window of the compressed bytes
-    struct bytes    rest;   // of packed, not inflated yet
-    uint64_t        at;     // source offset of the next compressed byte
-    bool            grown;  // windows are full size: the reader goes straight on
+    struct deflate *z;       // deflated syntaxes only
+    struct buf      packed;  // window of the compressed bytes
+    struct bytes    rest;    // of packed, not inflated yet
+    uint64_t        at;      // source offset of the next compressed byte
+    bool            grown;   // windows are full size: the reader goes straight on
     bool            no_jump; // a jump went past the end of a source of unknown size
 };
 

@@ -10,13 +10,14 @@ enum { ST_HEAD, ST_ITEM, ST_FRAG, ST_VALUE, ST_TRAIL, ST_END, ST_FAILED };
 enum {
     TAG_PIXEL_REPRESENTATION = 0x00280103,
     TAG_PIXEL_DATA = 0x7FE00010,
+    GROUP_PIXELS = 0x7FE0,
     HEAD_SHORT = 8,
     HEAD_LONG = 12,
     SMALL_SKIP = 8, // shorter values are read over, longer ones jumped over
 };
 
-#define TAG_FMT       "(%04X,%04X)"
-#define TAG_ARG(tag)  (unsigned)((tag) >> 16), (unsigned)((tag)&0xFFFF)
+#define TAG_FMT      "(%04X,%04X)"
+#define TAG_ARG(tag) (unsigned)((tag) >> 16), (unsigned)((tag)&0xFFFF)
 
 struct head {
     uint32_t tag;
@@ -97,12 +98,8 @@ static enum err cut_short(struct dsread *r, struct errmsg *e)
 static struct ds_token make(const struct dsread *r, enum ds_kind kind, unsigned depth)
 {
     uint32_t tag = r->depth > 0 ? r->level[r->depth].tag : 0;
-    return (struct ds_token){.kind = kind,
-                             .depth = depth,
-                             .tag = tag,
-                             .vr = VR_NONE,
-                             .at = r->pos,
-                             .offset = r->pos};
+    return (struct ds_token){
+        .kind = kind, .depth = depth, .tag = tag, .vr = VR_NONE, .at = r->pos, .offset = r->pos};
 }
 
 static enum err end_item(struct dsread *r, struct ds_token *ret)
@@ -279,7 +276,8 @@ static enum err push(struct dsread *r, const struct head *h, bool pixels, struct
 {
     const struct ds_level *up = &r->level[r->depth];
     if (r->depth == LIMIT_SQ_DEPTH) {
-        return err_set(e, ERR_LIMIT, TAG_FMT " at offset %" PRIu64 ": more than %d nested sequences",
+        return err_set(e, ERR_LIMIT,
+                       TAG_FMT " at offset %" PRIu64 ": more than %d nested sequences",
                        TAG_ARG(h->tag), r->pos, LIMIT_SQ_DEPTH);
     }
     bool     undefined = h->len == LEN32_UNDEFINED;
@@ -331,8 +329,8 @@ static enum err check_length(struct dsread *r, const struct head *h, uint64_t fe
 {
     if (h->len > fence - r->pos) {
         return err_set(e, ERR_SYNTAX,
-                       TAG_FMT " at offset %" PRIu64 ": %" PRIu32
-                               " bytes do not fit the %" PRIu64 " around it",
+                       TAG_FMT " at offset %" PRIu64 ": %" PRIu32 " bytes do not fit the %" PRIu64
+                               " around it",
                        TAG_ARG(h->tag), r->pos, h->len, fence - r->pos);
     }
     if (h->len % 2 != 0 && !tolerate(r, LENIENT_ODD_LENGTH)) {
@@ -415,12 +413,12 @@ static enum err read_delim(struct dsread *r, const uint8_t *p, bool *ret_again,
 static enum err no_room(struct dsread *r, uint64_t fence, struct errmsg *e)
 {
     return err_set(e, ERR_SYNTAX,
-                   "offset %" PRIu64 ": %" PRIu64 " bytes left of an item or sequence are no header",
+                   "offset %" PRIu64 ": %" PRIu64
+                   " bytes left of an item or sequence are no header",
                    r->pos, fence - r->pos);
 }
 
-static enum err step_head(struct dsread *r, bool *ret_again, struct ds_token *ret,
-                          struct errmsg *e)
+static enum err step_head(struct dsread *r, bool *ret_again, struct ds_token *ret, struct errmsg *e)
 {
     struct ds_level *l = &r->level[r->depth];
     if (r->depth > 0 && r->pos == l->item_end) {
@@ -504,8 +502,7 @@ static enum err open_fragment(struct dsread *r, const struct head *h, struct ds_
 }
 
 /* Where an item, a fragment or the end of the sequence should stand. */
-static enum err step_item(struct dsread *r, bool *ret_again, struct ds_token *ret,
-                          struct errmsg *e)
+static enum err step_item(struct dsread *r, bool *ret_again, struct ds_token *ret, struct errmsg *e)
 {
     struct ds_level *l = &r->level[r->depth];
     if (r->pos == l->seq_end) {
@@ -521,8 +518,7 @@ static enum err step_item(struct dsread *r, bool *ret_again, struct ds_token *re
     if (l->from_un && get_u16(p, !l->big) == 0xFFFE) {
         l->big = !l->big; // UN in big endian: written either way
     }
-    struct head h = {
-        .tag = get_tag(p, l->big), .len = get_u32(p + 4, l->big), .size = HEAD_SHORT};
+    struct head h = {.tag = get_tag(p, l->big), .len = get_u32(p + 4, l->big), .size = HEAD_SHORT};
     bool stray = h.tag == TAG_ITEM_END || (h.tag == TAG_SEQ_END && l->seq_end != LEN_UNDEFINED);
     bool dirty = h.tag == TAG_SEQ_END && h.len != 0;
     if ((stray || dirty) && !tolerate(r, LENIENT_STRAY_DELIM)) {
@@ -530,7 +526,8 @@ static enum err step_item(struct dsread *r, bool *ret_again, struct ds_token *re
                        r->pos, TAG_ARG(l->tag));
     }
     if (h.tag != TAG_ITEM && h.tag != TAG_SEQ_END && !stray) {
-        return err_set(e, ERR_SYNTAX, TAG_FMT " at offset %" PRIu64 " in place of an item of " TAG_FMT,
+        return err_set(e, ERR_SYNTAX,
+                       TAG_FMT " at offset %" PRIu64 " in place of an item of " TAG_FMT,
                        TAG_ARG(h.tag), r->pos, TAG_ARG(l->tag));
     }
     take(r, HEAD_SHORT);
@@ -605,7 +602,7 @@ static enum err step_value(struct dsread *r, bool *ret_again, struct ds_token *r
         }
         return ERR_OK;
     }
-    bool at_top = r->depth == (l->pixels ? 1 : 0);
+    bool at_top = r->depth == (l->pixels ? 1 : 0) && tag_group(r->tok.tag) == GROUP_PIXELS;
     if (r->last && at_top && tolerate(r, LENIENT_SHORT_PIXELS)) {
         r->state = l->pixels ? ST_FRAG : ST_HEAD;
         return l->pixels ? end_seq(r, r->pos, ret) : end_all(r, ret);

@@ -51,10 +51,10 @@ struct ds_token {
 };
 
 struct ds_level {
-    uint64_t seq_end, item_end;   // stream offsets; LEN_UNDEFINED when delimited
+    uint64_t seq_end, item_end;     // stream offsets; LEN_UNDEFINED when delimited
     uint64_t seq_limit, item_fence; // nearest defined end around: nothing inside may pass it
-    uint32_t tag;                 // of the sequence
-    uint32_t last;                // tag read last in this item
+    uint32_t tag;                   // of the sequence
+    uint32_t last;                  // tag read last in this item
     bool     explicit_vr, big, pixels;
     bool     fresh;        // no element read yet: the encoding may still be found out
     bool     from_un;      // a sequence read from UN of undefined length
@@ -68,7 +68,7 @@ struct dsread {
     uint64_t        left;          // of the open value: not delivered yet
     bool            skipping;      // and not wanted
     bool            last;          // no window comes after this one
-    uint8_t         hold[16];   // a header or unit that straddles windows
+    uint8_t         hold[16];      // a header or unit that straddles windows
     size_t          held;
     struct ds_token tok; // of the open value
     int             state;

@@ -137,8 +137,7 @@ static enum err meta_parse(struct bytes front, size_t start, bool whole, struct 
     }
 }
 
-static enum err find_syntax(struct bytes front, bool whole, struct part10_meta *m,
-                            struct errmsg *e)
+static enum err find_syntax(struct bytes front, bool whole, struct part10_meta *m, struct errmsg *e)
 {
     if (m->syntax_uid.len > 0) {
         const struct syntax *s = syntax_find(m->syntax_uid);
@@ -243,30 +242,44 @@ enum err part10_write(const struct part10_meta *m, struct buf *out, struct errms
     return ERR_OK;
 }
 
+static enum err read_front(const struct dsrc *src, uint8_t *to, size_t room, size_t *ret_len,
+                           struct errmsg *e)
+{
+    size_t   len = 0, n = 1;
+    enum err rc = ERR_OK;
+    while (rc == ERR_OK && n > 0 && len < room) {
+        rc = src->read(src->ctx, len, to + len, room - len, &n, e);
+        len += rc == ERR_OK ? n : 0;
+    }
+    *ret_len = len;
+    return rc;
+}
+
 /* Read more and more of the front until the meta information is whole. */
 static enum err read_meta(const struct dsrc *src, struct arena *a, struct part10_meta *ret,
                           struct errmsg *e)
 {
-    for (size_t room = META_FIRST;; room *= 2) {
+    for (size_t room = META_FIRST; room <= META_MAX; room *= 2) {
+        size_t   len = 0;
         uint8_t *p = arena_alloc(a, room, 1);
-        size_t   len = 0, n = 1;
-        enum err rc = ERR_OK;
         if (p == NULL) {
-            return err_set(e, ERR_LIMIT, "file meta information of more than %zu bytes", room / 2);
+            break;
         }
-        while (rc == ERR_OK && n > 0 && len < room) {
-            rc = src->read(src->ctx, len, p + len, room - len, &n, e);
-            len += rc == ERR_OK ? n : 0;
-        }
+        enum err rc = read_front(src, p, room, &len, e);
         if (rc != ERR_OK) {
             return rc;
         }
-        bool whole = len < room || len == src->size;
-        rc = front_parse((struct bytes){p, len}, whole, ret, whole ? e : NULL);
-        if (rc != ERR_MORE || whole || room > META_MAX) {
-            return rc == ERR_OK ? rc : err_set(e, rc == ERR_MORE ? ERR_SYNTAX : rc, "not DICOM");
+        bool          whole = len < room || len == src->size;
+        struct errmsg why = {0};
+        rc = front_parse((struct bytes){p, len}, whole, ret, &why);
+        if (rc == ERR_OK) {
+            return ERR_OK;
+        }
+        if (rc != ERR_MORE || whole) { // no more will come
+            return err_set(e, rc == ERR_MORE ? ERR_SYNTAX : rc, "%s", why.text);
         }
     }
+    return err_set(e, ERR_LIMIT, "file meta information does not fit in memory");
 }
 
 enum err part10_read(const struct dsrc *src, struct parse_opts *opts, struct arena *a,
