@@ -21,9 +21,10 @@ uint8_t vr_pad(enum vr vr);
  */
 #define LEN32_UNDEFINED 0xFFFFFFFFU
 
-void head_write(struct buf *b, const struct syntax *s, uint32_t tag, enum vr vr, uint32_t len);
+enum vr vr_written(const struct syntax *s, enum vr vr, uint32_t len);
+void    head_write(struct buf *b, const struct syntax *s, uint32_t tag, enum vr vr, uint32_t len);
 /* Item and delimiters, (FFFE,xxxx). */
-void delim_write(struct buf *b, const struct syntax *s, uint32_t tag, uint32_t len);
+void    delim_write(struct buf *b, const struct syntax *s, uint32_t tag, uint32_t len);
 
 #define TAG_ITEM     0xFFFEE000U
 #define TAG_ITEM_END 0xFFFEE00DU

@@ -40,6 +40,13 @@ static void tag_write(struct buf *b, const struct syntax *s, uint32_t tag)
     u16_write(b, s, (uint16_t)tag);
 }
 
+enum vr vr_written(const struct syntax *s, enum vr vr, uint32_t len)
+{
+    bool as_is = vr != VR_NONE &&
+                 (is_vr_long(vr) || len <= LEN16_MAX || !s->explicit_vr || len == LEN32_UNDEFINED);
+    return as_is ? vr : VR_UN;
+}
+
 void head_write(struct buf *b, const struct syntax *s, uint32_t tag, enum vr vr, uint32_t len)
 {
     tag_write(b, s, tag);
@@ -47,8 +54,7 @@ void head_write(struct buf *b, const struct syntax *s, uint32_t tag, enum vr vr,
         u32_write(b, s, len);
         return;
     }
-    bool as_is = vr != VR_NONE && (is_vr_long(vr) || len <= LEN16_MAX);
-    vr = as_is ? vr : VR_UN;
+    vr = vr_written(s, vr, len);
     buf_add(b, (struct bytes){(const uint8_t *)vr_name(vr), 2});
     if (is_vr_long(vr)) {
         buf_u16le(b, 0);
@@ -99,12 +105,13 @@ static enum err write_fragments(struct writer *w, const struct elem *el)
 static enum err write_value(struct writer *w, const struct elem *el)
 {
     size_t odd = el->value.len & 1;
-    size_t unit = w->s->big_endian ? vr_unit(el->vr) : 1;
     if (el->value.len >= LEN32_UNDEFINED - 1) {
         return err_set(w->e, ERR_LIMIT, "(%04X,%04X) of %zu bytes is too long",
                        (unsigned)(el->tag >> 16), (unsigned)(el->tag & 0xFFFF), el->value.len);
     }
-    head_write(w->out, w->s, el->tag, el->vr, (uint32_t)(el->value.len + odd));
+    uint32_t len = (uint32_t)(el->value.len + odd);
+    size_t   unit = w->s->big_endian ? vr_unit(vr_written(w->s, el->vr, len)) : 1;
+    head_write(w->out, w->s, el->tag, el->vr, len);
     uint8_t *p = el->value.len > 0 ? buf_grow(w->out, el->value.len) : NULL;
     if (p != NULL) {
         memcpy(p, el->value.ptr, el->value.len);

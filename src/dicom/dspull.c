@@ -57,6 +57,7 @@ enum err dspull_init(struct dspull *p, const struct dsrc *src, uint64_t at, cons
     p->rest = (struct bytes){0};
     p->grown = false;
     p->no_jump = false;
+    p->torn = false;
     buf_init(&p->window, WINDOW);
     buf_init(&p->packed, WINDOW);
     dsread_init(&p->r, s, lenient, s->deflated ? 0 : at);
@@ -120,25 +121,55 @@ static enum err refill_packed(struct dspull *p, bool *ret_end, struct errmsg *e)
     if (rc == ERR_OK) {
         p->rest = (struct bytes){p->packed.ptr, n};
         p->at += n;
-        *ret_end = n == 0;
+        p->torn = n == 0;
+        *ret_end = p->torn;
+    }
+    return rc;
+}
+
+/* Fill the window with inflated bytes: none at the end. */
+static enum err inflate_window(struct dspull *p, size_t *ret_n, bool *ret_end, struct errmsg *e)
+{
+    enum err rc = ERR_OK;
+    *ret_n = 0;
+    *ret_end = false;
+    while (rc == ERR_OK && *ret_n == 0 && !*ret_end) {
+        rc = deflate_run(p->z, &p->rest, false, p->window.ptr, p->window.len, ret_n, ret_end, e);
+        if (rc == ERR_OK && *ret_n == 0 && !*ret_end && p->rest.len == 0) {
+            rc = refill_packed(p, ret_end, e);
+        }
     }
     return rc;
 }
 
 static enum err refill_inflated(struct dspull *p, struct errmsg *e)
 {
+    size_t   n;
+    bool     end;
+    enum err rc = inflate_window(p, &n, &end, e);
+    if (rc == ERR_OK) {
+        dsread_feed(&p->r, p->r.pos + p->r.held, (struct bytes){p->window.ptr, n}, end);
+    }
+    return rc;
+}
+
+enum err dspull_raw(struct dspull *p, struct bytes *ret, struct errmsg *e)
+{
     size_t   n = 0;
     bool     end = false;
     enum err rc = ERR_OK;
-    while (rc == ERR_OK && n == 0 && !end) {
-        rc = deflate_run(p->z, &p->rest, false, p->window.ptr, p->window.len, &n, &end, e);
-        if (rc == ERR_OK && n == 0 && !end && p->rest.len == 0) {
-            rc = refill_packed(p, &end, e);
+    if (p->z != NULL) {
+        rc = p->r.last ? ERR_OK : inflate_window(p, &n, &end, e);
+        p->r.last = end || p->r.last;
+        if (rc == ERR_OK && p->torn) {
+            rc = err_set(e, ERR_SYNTAX, "deflated data set is cut short");
         }
+    } else {
+        rc = p->src.read(p->src.ctx, p->at, p->window.ptr, p->window.len, &n, e);
     }
     if (rc == ERR_OK) {
-        uint64_t base = p->r.pos + p->r.held;
-        dsread_feed(&p->r, base, (struct bytes){p->window.ptr, n}, end);
+        p->at += p->z == NULL ? n : 0;
+        *ret = (struct bytes){p->window.ptr, n};
     }
     return rc;
 }

@@ -16,6 +16,7 @@ struct dspull {
     struct buf      packed;  // window of the compressed bytes
     struct bytes    rest;    // of packed, not inflated yet
     uint64_t        at;      // source offset of the next compressed byte
+    bool            torn;    // the source ended before the deflated stream did
     bool            grown;   // windows are full size: the reader goes straight on
     bool            no_jump; // a jump went past the end of a source of unknown size
 };
@@ -28,3 +29,7 @@ void     dspull_done(struct dspull *p); // also the cleanup function, fine after
 
 /* As dsread_next.  ERR_MORE: the source ends inside the data set (text says where). */
 enum err dspull_next(struct dspull *p, struct ds_token *ret, struct errmsg *e) MUST_USE;
+
+/* The next bytes of the data set as they are (inflated), empty at the end; not to be mixed with
+ * dspull_next.  ERR_SYNTAX: a deflated stream is cut short. */
+enum err dspull_raw(struct dspull *p, struct bytes *ret, struct errmsg *e) MUST_USE;

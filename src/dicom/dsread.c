@@ -563,10 +563,10 @@ static struct bytes take_piece(struct dsread *r, size_t n)
     return piece;
 }
 
-/* Bytes of the open value that can go out now: whole units of a big endian value. */
+/* Bytes of the open value that can go out now, in whole units. */
 static size_t ready(struct dsread *r)
 {
-    size_t unit = r->tok.big && !r->skipping ? vr_unit(r->tok.vr) : 1;
+    size_t unit = r->skipping ? 1 : vr_unit(r->tok.vr);
     size_t n = cur_left(&r->win);
     if (r->held > 0 && r->skipping) {
         return (size_t)min_u64(r->held, r->left);

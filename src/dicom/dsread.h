@@ -47,7 +47,8 @@ struct ds_token {
                          // of what closes it, be it there or not
     uint64_t     offset; // stream offset of the value
     uint64_t     len;    // of the value; LEN_UNDEFINED when delimited
-    struct bytes data; // DATA: valid until the next dsread call; whole units of vr_unit() when big
+    struct bytes
+        data; // DATA: valid until the next dsread call; whole units of vr_unit(), but at the end
 };
 
 struct ds_level {

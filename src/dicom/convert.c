@@ -1,0 +1,262 @@
+#include "dicom/convert.h"
+
+#include <inttypes.h>
+
+#include "dicom/dset_priv.h"
+#include "dicom/dspull.h"
+
+enum {
+    STAGE = 64 << 10, // bytes gathered before they are handed on
+};
+
+/* The way out: small pieces are gathered, then deflated where the syntax wants it. */
+struct out {
+    convert_sink   *sink;
+    void           *ctx;
+    struct buf      stage;
+    struct deflate *z;
+    struct buf      packed;
+    uint64_t        total; // bytes handed to the sink
+};
+
+static enum err out_init(struct out *o, convert_sink *sink, void *ctx, bool deflated,
+                         struct errmsg *e)
+{
+    *o = (struct out){.sink = sink, .ctx = ctx};
+    buf_init(&o->stage, STAGE);
+    buf_init(&o->packed, STAGE);
+    bool ok = true;
+    if (deflated) {
+        o->z = deflate_new();
+        ok = o->z != NULL && buf_grow(&o->packed, STAGE) != NULL;
+    }
+    return ok ? ERR_OK : err_set(e, ERR_NOMEM, "no memory to convert");
+}
+
+static void out_done(struct out *o)
+{
+    deflate_free(o->z);
+    buf_done(&o->stage);
+    buf_done(&o->packed);
+}
+
+static enum err emit(struct out *o, struct bytes piece, struct errmsg *e)
+{
+    o->total += piece.len;
+    return piece.len > 0 ? o->sink(o->ctx, piece, e) : ERR_OK;
+}
+
+static enum err emit_packed(struct out *o, struct bytes piece, bool finish, struct errmsg *e)
+{
+    bool     end = false;
+    size_t   n = 1;
+    enum err rc = ERR_OK;
+    while (rc == ERR_OK && !end && (finish || piece.len > 0 || n > 0)) {
+        rc = deflate_run(o->z, &piece, finish, o->packed.ptr, o->packed.len, &n, &end, e);
+        rc = rc == ERR_OK ? emit(o, (struct bytes){o->packed.ptr, n}, e) : rc;
+    }
+    if (rc == ERR_OK && finish && o->total % 2 != 0) {
+        static const uint8_t pad = 0; // PS3.5 A.5
+        rc = emit(o, (struct bytes){&pad, 1}, e);
+    }
+    return rc;
+}
+
+static enum err out_flush(struct out *o, bool finish, struct errmsg *e)
+{
+    struct bytes piece = {o->stage.ptr, o->stage.len};
+    enum err     rc = o->stage.err != ERR_OK ? err_set(e, o->stage.err, "no memory to convert")
+                      : o->z != NULL         ? emit_packed(o, piece, finish, e)
+                                             : emit(o, piece, e);
+    buf_clear(&o->stage);
+    return rc;
+}
+
+/* Room for n more bytes in the stage, n being small. */
+static enum err out_room(struct out *o, size_t n, struct errmsg *e)
+{
+    return o->stage.max - o->stage.len < n ? out_flush(o, false, e) : ERR_OK;
+}
+
+static enum err out_bytes(struct out *o, struct bytes piece, struct errmsg *e)
+{
+    enum err rc = out_room(o, piece.len, e);
+    if (rc != ERR_OK) {
+        return rc;
+    }
+    if (piece.len > o->stage.max - o->stage.len) {
+        return o->z != NULL ? emit_packed(o, piece, false, e) : emit(o, piece, e);
+    }
+    buf_add(&o->stage, piece);
+    return ERR_OK;
+}
+
+struct conv {
+    const struct syntax *to;
+    struct out           out;
+    struct buf           turned; // a piece in the other byte order
+    enum vr              vr;     // of the open value, as it is written
+    uint64_t             left;   // of it
+    bool                 odd;
+};
+
+static enum err on_elem(struct conv *c, struct dsread *r, const struct ds_token *t,
+                        struct errmsg *e)
+{
+    if ((t->tag & 0xFFFF) == 0) { // a group length: wrong from here on
+        dsread_skip(r);
+        return ERR_OK;
+    }
+    c->odd = (t->len & 1) != 0;
+    c->left = t->len;
+    if (t->len + c->odd >= LEN32_UNDEFINED) {
+        return err_set(e, ERR_LIMIT, "(%04X,%04X) of %" PRIu64 " bytes is too long",
+                       (unsigned)(t->tag >> 16), (unsigned)(t->tag & 0xFFFF), t->len);
+    }
+    uint32_t len = (uint32_t)t->len + c->odd;
+    c->vr = vr_written(c->to, t->vr, len);
+    head_write(&c->out.stage, c->to, t->tag, t->vr, len);
+    return ERR_OK;
+}
+
+static enum err on_data(struct conv *c, const struct ds_token *t, struct errmsg *e)
+{
+    struct bytes piece = t->data;
+    size_t       unit = vr_unit(c->vr);
+    if (t->big != c->to->big_endian && unit > 1) {
+        buf_clear(&c->turned);
+        buf_add(&c->turned, piece);
+        if (buf_end(&c->turned, &piece) != ERR_OK) {
+            return err_set(e, ERR_NOMEM, "no memory to convert");
+        }
+        swap_units(c->turned.ptr, c->turned.len, unit);
+    }
+    enum err rc = out_bytes(&c->out, piece, e);
+    c->left -= piece.len;
+    if (rc == ERR_OK && c->left == 0 && c->odd) {
+        uint8_t pad = vr_pad(c->vr);
+        rc = out_bytes(&c->out, (struct bytes){&pad, 1}, e);
+    }
+    return rc;
+}
+
+static enum err on_token(struct conv *c, struct dsread *r, const struct ds_token *t,
+                         struct errmsg *e)
+{
+    enum { HEAD_MAX = 16 };
+
+    struct buf *b = &c->out.stage;
+    enum err    rc = out_room(&c->out, HEAD_MAX, e);
+    if (rc != ERR_OK) {
+        return rc;
+    }
+    switch (t->kind) {
+    case DS_ELEM: return on_elem(c, r, t, e);
+    case DS_DATA: return on_data(c, t, e);
+    case DS_SEQ: head_write(b, c->to, t->tag, VR_SQ, LEN32_UNDEFINED); break;
+    case DS_ITEM: delim_write(b, c->to, TAG_ITEM, LEN32_UNDEFINED); break;
+    case DS_ITEM_END: delim_write(b, c->to, TAG_ITEM_END, 0); break;
+    case DS_SEQ_END: delim_write(b, c->to, TAG_SEQ_END, 0); break;
+    case DS_PIXELS:
+    case DS_FRAG:
+    case DS_PIXELS_END:
+        return err_set(e, ERR_UNSUPPORTED, "compressed pixel data cannot be written as %s",
+                       c->to->name);
+    case DS_END: return out_flush(&c->out, true, e);
+    case DS__COUNT: break;
+    }
+    return ERR_OK;
+}
+
+static enum err convert_tokens(struct dspull *p, struct conv *c, struct errmsg *e)
+{
+    struct ds_token t;
+    enum err        rc;
+    do {
+        rc = dspull_next(p, &t, e);
+        if (rc == ERR_MORE) { // a source has no more to give
+            if (e != NULL) {
+                e->code = ERR_SYNTAX;
+            }
+            return ERR_SYNTAX;
+        }
+        rc = rc == ERR_OK ? on_token(c, &p->r, &t, e) : rc;
+    } while (rc == ERR_OK && t.kind != DS_END);
+    return rc;
+}
+
+/* Same encoding underneath: only deflation comes or goes. */
+static enum err convert_raw(struct dspull *p, struct out *o, struct errmsg *e)
+{
+    struct bytes piece;
+    enum err     rc;
+    do {
+        rc = dspull_raw(p, &piece, e);
+        rc = rc == ERR_OK ? out_bytes(o, piece, e) : rc;
+    } while (rc == ERR_OK && piece.len > 0);
+    return rc == ERR_OK ? out_flush(o, true, e) : rc;
+}
+
+/* Not even that: the bytes as they lie. */
+static struct syntax as_bytes(const struct syntax *s)
+{
+    struct syntax plain = *s;
+    plain.deflated = false;
+    return plain;
+}
+
+static bool is_plain(const struct syntax *s)
+{
+    static const struct syntax *const plain[] = {&SYNTAX_IMPLICIT, &SYNTAX_EXPLICIT, &SYNTAX_BIG,
+                                                 &SYNTAX_DEFLATED};
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+        if (str_eq(str_of(s->uid), str_of(plain[i]->uid))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_same(const struct syntax *a, const struct syntax *b)
+{
+    return str_eq(str_of(a->uid), str_of(b->uid));
+}
+
+bool is_convertible(const struct syntax *from, const struct syntax *to)
+{
+    return is_same(from, to) || (is_plain(from) && is_plain(to));
+}
+
+static enum err convert_open(struct dspull *p, struct conv *c, const struct syntax *from, bool raw,
+                             struct errmsg *e)
+{
+    enum err rc = raw ? convert_raw(p, &c->out, e) : convert_tokens(p, c, e);
+    if (rc != ERR_OK) {
+        err_context(e, "from %s to %s", from->name, c->to->name);
+    }
+    return rc;
+}
+
+enum err convert_stream(const struct dsrc *src, uint64_t at, const struct syntax *from,
+                        const struct syntax *to, convert_sink *sink, void *ctx, struct errmsg *e)
+{
+    bool same = is_same(from, to);
+    bool raw = same || (from->explicit_vr == to->explicit_vr && from->big_endian == to->big_endian);
+    if (!same && !is_plain(to)) {
+        return err_set(e, ERR_UNSUPPORTED, "no conversion to %s here", to->name);
+    }
+    raw = raw && (same || is_plain(from));
+    struct syntax s = same ? as_bytes(from) : *from;
+    struct conv   c = {.to = to};
+    struct dspull p;
+    buf_init(&c.turned, STAGE);
+    enum err rc = dspull_init(&p, src, at, &s, LENIENT_ALL & ~(unsigned)LENIENT_SHORT_PIXELS, e);
+    if (rc == ERR_OK) {
+        rc = out_init(&c.out, sink, ctx, to->deflated && !same, e);
+        rc = rc == ERR_OK ? convert_open(&p, &c, from, raw, e) : rc;
+        out_done(&c.out);
+    }
+    buf_done(&c.turned);
+    dspull_done(&p);
+    return rc;
+}
