@@ -13,23 +13,27 @@ enum {
     LIMIT_COMMAND = 64 << 10,    // command set: 30 short elements, an attribute list at most
     LIMIT_INGEST_HEAD = 4 << 20, // bytes searched for the Series Instance UID of an object
     LIMIT_UID = 64,              // PS3.5 section 9
-    LIMIT_JSON_DEPTH = 256,      // three levels for each of a data set, and some for members skipped
+    LIMIT_JSON_DEPTH = 256, // three levels for each of a data set, and some for members skipped
 
-    LIMIT_META = 64 << 10,         // preamble and file meta information: 20 short elements
-    LIMIT_PATH = 4096,             // a path on media or in an export, as PATH_MAX
+    LIMIT_META = 64 << 10, // preamble and file meta information: 20 short elements
+    LIMIT_PATH = 4096,     // a path on media or in an export, as PATH_MAX
 
     /* dimse */
-    LIMIT_PDU_MAX = 128 << 10, // what we announce; larger gains nothing on loopback or LAN
-    LIMIT_PDU_ASSOC = 1 << 20, // A-ASSOCIATE PDUs: 128 contexts with 40 syntaxes are 350 KB
-    LIMIT_ARTIM_MS = 10000,    // PS3.8 9.1.5: silent before A-ASSOCIATE-RQ, or after release
-    LIMIT_IDLE_MS = 60000,     // an association without a PDU; config `dimse.idle`
-    LIMIT_SEND_MS = 60000,     // a peer that does not read
-    LIMIT_ASSOCIATIONS = 500,  // threads; config `dimse.associations`
+    LIMIT_PDU_MAX = 128 << 10,     // what we announce; larger gains nothing on loopback or LAN
+    LIMIT_PDU_ASSOC = 1 << 20,     // A-ASSOCIATE PDUs: 128 contexts with 40 syntaxes are 350 KB
+    LIMIT_ARTIM_MS = 10000,        // PS3.8 9.1.5: silent before A-ASSOCIATE-RQ, or after release
+    LIMIT_IDLE_MS = 60000,         // an association without a PDU; config `dimse.idle`
+    LIMIT_SEND_MS = 60000,         // a peer that does not read
+    LIMIT_ASSOCIATIONS = 500,      // threads; config `dimse.associations`
+    LIMIT_LINGER_MS = 1000,        // ARTIM after our A-ABORT: the peer need only read it
+    LIMIT_PDU_SEND = 128 << 10,    // largest we send, whatever the peer would take
+    LIMIT_STAGE = (128 + 4) << 10, // send buffer: a command and one such PDU, or eight of 16 KiB
+    LIMIT_PDU_ARENA = 4 << 20,     // request and answer parsed: 16 bytes for each 4 of the PDU
 
-    LIMIT_ASSOC_ARENA = 64 << 10,  // tenant and peer of an association
-    LIMIT_DRAIN_MS = 5000,         // SIGTERM: associations at work may finish
-    LIMIT_MOVE_RETRIES = 2,        // new associations to a C-MOVE destination that hung up
-    LIMIT_PENDING_MS = 500,        // between two pending C-MOVE/C-GET responses: progress, not traffic
+    LIMIT_ASSOC_ARENA = 64 << 10, // tenant and peer of an association
+    LIMIT_DRAIN_MS = 5000,        // SIGTERM: associations at work may finish
+    LIMIT_MOVE_RETRIES = 2,       // new associations to a C-MOVE destination that hung up
+    LIMIT_PENDING_MS = 500, // between two pending C-MOVE/C-GET responses: progress, not traffic
 
     LIMIT_FIND_ROW = 4 << 20,      // one candidate or answer of a C-FIND
     LIMIT_FIND_VALUE = 64 << 10,   // a value of a header that a query looks at
@@ -69,4 +73,5 @@ enum {
     LIMIT_HTTP_CONNECTIONS = 6000, // issue of the web surface: 5,000 viewers at once
 };
 
-#define LIMIT_ZIP_MEMBER (64ULL << 30) // a file inside a ZIP: a bomb stops here, a whole-slide image does not
+#define LIMIT_ZIP_MEMBER                                                                           \
+    (64ULL << 30) // a file inside a ZIP: a bomb stops here, a whole-slide image does not

@@ -17,6 +17,8 @@ struct assoc;
 struct assoc_conf {
     uint32_t max_pdu;                    // announced; 0: LIMIT_PDU_MAX
     int64_t  artim_ms, idle_ms, send_ms; // 0: those of limits.h
+    uint16_t window; // operations that a peer may have outstanding, when it asks; 0: 1.  They are
+                     // done in order in any case.
 };
 
 /* ---- server.  Takes s (freed with the association, and on failure).  Reads the A-ASSOCIATE-RQ. */
@@ -34,8 +36,12 @@ typedef enum ctx_result assoc_choose(void *arg, struct assoc_ctx *c, size_t *ret
 enum err                assoc_accept(struct assoc *a, assoc_choose *choose, void *arg,
                                      const struct assoc_ext *reply_ext, size_t n_ext, struct errmsg *e);
 
-/* ---- client.  rq: called, calling, contexts (ids are assigned 1, 3, 5 …), roles, user identity;
- * max_pdu and implementation are filled in.  ERR_DENIED: rejected, in words. */
+/* Server response of User Identity Negotiation for the answer; before assoc_accept. */
+enum err assoc_set_user_response(struct assoc *a, struct bytes response);
+
+/* ---- client.  Takes s as above.  rq: called, calling, contexts (ids are assigned 1, 3, 5 …),
+ * roles, user identity; max_pdu and implementation are filled in.  ERR_DENIED: rejected, in words.
+ */
 enum err assoc_connect(struct sock *s, const struct assoc_conf *c, const struct assoc_pdu *rq,
                        struct assoc **ret, struct errmsg *e);
 
@@ -50,7 +56,8 @@ struct sock            *assoc_sock(struct assoc *a);
 
 /*
  * Wait for the next command; its strings are valid until the next msg_recv.  A data set
- * (cmd->has_data) must then be read to its end with msg_data before anything else is received.
+ * (cmd->has_data) is then read with msg_data; what was not read of it is skipped by the next
+ * msg_recv.
  * ERR_CLOSED with *e empty: released in order.
  */
 enum err msg_recv(struct assoc *a, struct cmd *ret, uint8_t *ret_context, struct errmsg *e);
@@ -70,7 +77,8 @@ enum err msg_send(struct assoc *a, uint8_t context, const struct cmd *c, const s
  * first PDU's worth of data. */
 enum err msg_send_begin(struct assoc *a, uint8_t context, const struct cmd *c, struct errmsg *e);
 enum err msg_send_add(struct assoc *a, struct bytes piece, struct errmsg *e);
-/* n bytes of a file from `at`, without copying where the kernel can. */
+/* n bytes of a file from `at`.  A file that cannot be read leaves half a message: the association
+ * is aborted, ERR_IO. */
 enum err msg_send_file(struct assoc *a, int fd, uint64_t at, uint64_t n, struct errmsg *e);
 enum err msg_send_end(struct assoc *a, struct errmsg *e);
 
