@@ -17,12 +17,17 @@ static bool is_tenant(struct str s)
     return s.len > 0 && s.len <= 32;
 }
 
+bool is_origin(const struct pack_origin *o)
+{
+    return is_tenant(o->tenant) && is_uid_usable(o->study_uid) && is_uid_usable(o->series_uid) &&
+           o->n > 0;
+}
+
 enum err pack_path(char ret[PACK_PATH], const char *root, const struct pack_origin *o, bool open,
                    struct errmsg *e)
 {
     char path[PACK_PATH];
-    if (!is_tenant(o->tenant) || !is_uid_usable(o->study_uid) || !is_uid_usable(o->series_uid) ||
-        o->n == 0) {
+    if (!is_origin(o)) {
         return err_set(e, ERR_SYNTAX, "no path for pack %u of series %.*s", o->n,
                        STR_ARG(o->series_uid));
     }
@@ -158,8 +163,7 @@ enum err origin_parse(struct bytes pax, struct arena *a, struct pack_origin *ret
         if (!str_eq(key, STR("comment"))) {
             continue;
         }
-        const struct str   none = {"", 0};
-        struct pack_origin o = {none, none, none, 0, 0, none, none, none};
+        struct pack_origin o = ORIGIN_NONE;
         struct jsonr       r;
         struct str         k;
         jsonr_init(&r, str_bytes(value), a);
@@ -170,8 +174,7 @@ enum err origin_parse(struct bytes pax, struct arena *a, struct pack_origin *ret
             }
         }
         rc = jsonr_end(&r);
-        if (rc != ERR_OK || !is_tenant(o.tenant) || !is_uid_usable(o.study_uid) ||
-            !is_uid_usable(o.series_uid) || o.n == 0) {
+        if (rc != ERR_OK || !is_origin(&o)) {
             return err_set(e, rc != ERR_OK ? rc : ERR_SYNTAX, "origin of the pack cannot be read");
         }
         *ret = o;

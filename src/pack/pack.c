@@ -18,7 +18,7 @@ enum {
     PACK_MODE = 0640,     // the group may look (backup, an operator with tar), the world may not
 };
 
-static void pack_free(struct pack *p)
+void pack_free(struct pack *p)
 {
     if (p != NULL) {
         file_close(&p->fd); // gives the lock up

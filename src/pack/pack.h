@@ -83,6 +83,7 @@ struct manifest_image {
     uint32_t          rows, columns, frames; // 0 when not an image
     uint64_t         *frame_at, *frame_len;  // frames entries, offsets in the pack; NULL when none.
                                     // Fragmented frames: first to last byte, fragments inside
+    uint32_t         *frame_fragments; // of each frame; NULL: all are native, or one fragment each
 };
 
 struct manifest {

@@ -52,8 +52,26 @@ enum err member_add(struct pack *p, struct bytes piece, struct errmsg *e);
 enum err member_end(struct pack *p, struct errmsg *e); // padding and header; not synced
 /* Drop what lies beyond end, so that stale bytes are never taken for a header. */
 enum err pack_trim(struct pack *p, uint64_t end, struct errmsg *e);
+void     pack_free(struct pack *p); // gives the lock up; the file stays as it is
+
+/* ---- manifest: the parts of manifest_write */
+void manifest_begin(struct jsonw *w, const struct pack_origin *o);
+void manifest_image_write(struct jsonw *w, const struct manifest_image *m);
+void manifest_end(struct jsonw *w);
 
 /* ---- origin */
+#define ORIGIN_NONE                                                                                \
+    ((struct pack_origin){                                                                         \
+        STR(""),                                                                                   \
+        STR(""),                                                                                   \
+        STR(""),                                                                                   \
+        0,                                                                                         \
+        0,                                                                                         \
+        STR(""),                                                                                   \
+        STR(""),                                                                                   \
+        STR(""),                                                                                   \
+    })
+bool is_origin(const struct pack_origin *o); // tenant, UIDs and number can name a pack
 void origin_write(const struct pack_origin *o, struct jsonw *w); // members of an open object
 bool origin_key(struct jsonr *r, struct str key, struct pack_origin *o); // false: not one of them
 enum err origin_copy(const struct pack_origin *o, struct arena *a, struct pack_origin *ret,

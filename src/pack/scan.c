@@ -136,7 +136,7 @@ static enum err check_content(struct scan *s, uint64_t at, const struct tar_memb
 
 static void copy_uid(char to[65], struct str uid)
 {
-    size_t n = uid.len <= 64 ? uid.len : 0;
+    size_t n = is_uid_usable(uid) ? uid.len : 0;
     memcpy(to, uid.ptr, n);
     to[n] = '\0';
 }
@@ -390,14 +390,13 @@ static enum err scan_loop(struct scan *s, struct errmsg *e)
 enum err scan_run(const struct scan_from *from, bool check_hash, struct arena *a,
                   struct images *ret_images, struct pack_scan *ret, struct errmsg *e)
 {
-    const struct str none = {"", 0};
-    struct scan      s = {
-             .from = from,
-             .check_hash = check_hash,
-             .arena = a,
-             .images = ret_images,
-             .r.origin = {none, none, none, 0, 0, none, none, none},
-             .budget = from->src.size > UINT64_MAX / 4 ? UINT64_MAX : 4 * from->src.size,
+    struct scan s = {
+        .from = from,
+        .check_hash = check_hash,
+        .arena = a,
+        .images = ret_images,
+        .r.origin = ORIGIN_NONE,
+        .budget = from->src.size > UINT64_MAX / 4 ? UINT64_MAX : 4 * from->src.size,
     };
     buf_init(&s.front, FRONT_LARGE + TAR_BLOCK);
     buf_init(&s.window, PACK_WINDOW);

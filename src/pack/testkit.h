@@ -167,18 +167,28 @@ static inline enum err kit_store(struct pack *p, size_t i, size_t size, struct e
     return rc == ERR_OK ? pack_image_commit(p, NULL, e) : rc;
 }
 
+static inline bool is_same_image(const struct pack_image *a, const struct pack_image *b)
+{
+    return strcmp(a->sop_uid, b->sop_uid) == 0 && strcmp(a->class_uid, b->class_uid) == 0 &&
+           strcmp(a->syntax_uid, b->syntax_uid) == 0 && a->at == b->at && a->size == b->size &&
+           a->data_at == b->data_at && a->hash == b->hash && a->number == b->number;
+}
+
 /* Are these the bytes of image i of that size? */
 static inline bool is_kit_image(int fd, const struct pack_image *image, size_t i, size_t size)
 {
     CLEANUP(buf_done) struct buf want, got;
     buf_init(&want, 64 << 20);
     buf_init(&got, 64 << 20);
-    char     uid[65];
-    size_t   head = kit_image(i, size, &want);
-    uint8_t *p = buf_grow(&got, want.len);
-    return p != NULL && want.ptr != NULL && str_eq(str_of(image->sop_uid), kit_uid(i, uid)) &&
+    char         uid[65];
+    size_t       head = kit_image(i, size, &want);
+    struct bytes w = {0};
+    uint8_t     *p = buf_grow(&got, want.len);
+    if (p == NULL || buf_end(&want, &w) != ERR_OK || w.ptr == NULL || image->size != w.len ||
+        file_read_full(fd, image->at, p, w.len, NULL) != ERR_OK) {
+        return false;
+    }
+    return str_eq(str_of(image->sop_uid), kit_uid(i, uid)) &&
            strcmp(image->class_uid, KIT_CLASS) == 0 && strcmp(image->syntax_uid, KIT_SYNTAX) == 0 &&
-           image->size == want.len && image->data_at == image->at + head &&
-           file_read_full(fd, image->at, p, want.len, NULL) == ERR_OK &&
-           memcmp(p, want.ptr, want.len) == 0;
+           image->data_at == image->at + head && memcmp(p, w.ptr, w.len) == 0;
 }
