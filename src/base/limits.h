@@ -71,6 +71,13 @@ enum {
 
     /* http */
     LIMIT_HTTP_CONNECTIONS = 6000, // issue of the web surface: 5,000 viewers at once
+    LIMIT_HTTP_MEMORY = 16 << 10,  // of a connection: its head must fit (browsers send 1 to 4 KiB)
+    LIMIT_HTTP_HEAD_MS = 20000,    // from the request line to the end of the head
+    LIMIT_HTTP_IDLE_MS = 60000,    // a connection without a request, a byte of a body, of an answer
+    LIMIT_HTTP_DROP = 64 << 10,    // body nobody asked for: read, so that the answer is seen
+    LIMIT_HTTP_ARENA = 4 << 20,    // memory of one request, for small answers and parsed questions
+    LIMIT_HTTP_BLOCK = 128 << 10,  // asked of a stream at once
+    LIMIT_HTTP_WORKERS = 8,        // blocking handlers at once: databases and disks like few
 };
 
 #define LIMIT_ZIP_MEMBER                                                                           \

@@ -6,7 +6,7 @@
 #include "dicom/dict_priv.h"
 
 struct vr_info {
-    char    name[3];
+    char    name[4]; // two letters
     bool    is_long, is_text, is_string;
     uint8_t unit;
 };
@@ -52,8 +52,11 @@ enum vr vr_parse(uint8_t a, uint8_t b)
     if (a < 'A' || a > 'Z') {
         return VR_NONE;
     }
-    for (unsigned i = first[a - 'A']; i != VR_NONE && i < VR__COUNT && vrs[i].name[0] == a; i++) {
-        if (vrs[i].name[1] == b) {
+    for (unsigned i = first[a - 'A']; i != VR_NONE && i < VR__COUNT; i++) {
+        if ((uint8_t)vrs[i].name[0] != a) {
+            break;
+        }
+        if ((uint8_t)vrs[i].name[1] == b) {
             return (enum vr)i;
         }
     }

@@ -88,7 +88,7 @@ enum uid_kind { UID_TRANSFER_SYNTAX, UID_SOP_CLASS, UID_STORAGE, UID_OTHER };
 struct uid_entry {
     const char *uid, *name, *keyword;
     enum uid_kind
-         kind; // UID_STORAGE: a SOP class of the storage service (PS3.4 B.5), current or retired
+         kind; // UID_STORAGE: arrives by C-STORE (PS3.4 B.5 and GG, retired ones, some private)
     bool retired;
 };
 

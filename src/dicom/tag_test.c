@@ -74,32 +74,32 @@ static void tags_of_every_kind_have_their_entry(void **state)
 
     static const struct {
         const char *what;
-        uint32_t    tag;
         const char *keyword; // NULL: none
+        uint32_t    tag;
         enum vr     vr;
     } cases[] = {
-        {"patient", DT_PatientName, "PatientName", VR_PN},
-        {"first", 0x00000000, "CommandGroupLength", VR_UL},
-        {"last", 0xFFFEE0DD, "SequenceDelimitationItem", VR_NONE},
-        {"pixels", DT_PixelData, "PixelData", VR_OB},
-        {"overlay, first group", 0x60003000, "OverlayData", VR_OB},
-        {"overlay, other group", 0x601E3000, "OverlayData", VR_OB},
-        {"odd overlay group is private", 0x60013000, NULL, VR_UN},
-        {"curve", 0x50023000, "CurveData", VR_OB},
-        {"source image identifiers", 0x002031FE, "SourceImageIDs", VR_CS},
-        {"coefficients", 0x00280421, "ColumnsForNthOrderCoefficients", VR_US},
-        {"zonal map", 0x10101234, "ZonalMap", VR_US},
-        {"escape triplet", 0x10000020, "EscapeTriplet", VR_US},
-        {"group length", 0x00080000, "GroupLength", VR_UL},
-        {"group length of a private group", 0x00090000, "GroupLength", VR_UL},
-        {"group length of the meta group", 0x00020000, "FileMetaInformationGroupLength", VR_UL},
-        {"private creator", 0x00090010, "PrivateCreator", VR_LO},
-        {"last private creator", 0x000900FF, "PrivateCreator", VR_LO},
-        {"below the private creators", 0x0009000F, NULL, VR_UN},
-        {"private element", 0x00091001, NULL, VR_UN},
-        {"unknown", 0x00100011, NULL, VR_UN},
-        {"past the end", 0xFFFFFFFF, NULL, VR_UN},
-        {"inventory of 2023", DT_InventoryPurpose, "InventoryPurpose", VR_LT},
+        {"patient", "PatientName", DT_PatientName, VR_PN},
+        {"first", "CommandGroupLength", 0x00000000, VR_UL},
+        {"last", "SequenceDelimitationItem", 0xFFFEE0DD, VR_NONE},
+        {"pixels", "PixelData", DT_PixelData, VR_OB},
+        {"overlay, first group", "OverlayData", 0x60003000, VR_OB},
+        {"overlay, other group", "OverlayData", 0x601E3000, VR_OB},
+        {"odd overlay group is private", NULL, 0x60013000, VR_UN},
+        {"curve", "CurveData", 0x50023000, VR_OB},
+        {"source image identifiers", "SourceImageIDs", 0x002031FE, VR_CS},
+        {"coefficients", "ColumnsForNthOrderCoefficients", 0x00280421, VR_US},
+        {"zonal map", "ZonalMap", 0x10101234, VR_US},
+        {"escape triplet", "EscapeTriplet", 0x10000020, VR_US},
+        {"group length", "GroupLength", 0x00080000, VR_UL},
+        {"group length of a private group", "GroupLength", 0x00090000, VR_UL},
+        {"group length of the meta group", "FileMetaInformationGroupLength", 0x00020000, VR_UL},
+        {"private creator", "PrivateCreator", 0x00090010, VR_LO},
+        {"last private creator", "PrivateCreator", 0x000900FF, VR_LO},
+        {"below the private creators", NULL, 0x0009000F, VR_UN},
+        {"private element", NULL, 0x00091001, VR_UN},
+        {"unknown", NULL, 0x00100011, VR_UN},
+        {"past the end", NULL, 0xFFFFFFFF, VR_UN},
+        {"inventory of 2023", "InventoryPurpose", DT_InventoryPurpose, VR_LT},
     };
 
     for (size_t i = 0; i < LEN(cases); i++) {

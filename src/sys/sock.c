@@ -46,26 +46,32 @@ static bool set_int(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
 }
 
-/* Address as text; a version 4 peer of a version 6 listener is shown as version 4, so that one
- * form is enough in the configuration of peers. */
-static void name_peer(struct sock *s)
+void sock_address_text(const struct sockaddr *from, char ret[SOCK_ADDRESS_TEXT])
 {
-    union address a = {0};
-    socklen_t     len = sizeof(a);
     const void   *p = NULL;
     int           family = AF_INET;
-    if (getpeername(s->fd, &a.any, &len) != 0) {
-        return;
-    }
-    if (a.any.sa_family == AF_INET) {
+    union address a;
+    ret[0] = '\0';
+    if (from->sa_family == AF_INET) {
+        memcpy(&a.v4, from, sizeof(a.v4));
         p = &a.v4.sin_addr;
-    } else if (a.any.sa_family == AF_INET6) {
+    } else if (from->sa_family == AF_INET6) {
+        memcpy(&a.v6, from, sizeof(a.v6));
         bool mapped = IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr);
         family = mapped ? AF_INET : AF_INET6;
         p = a.v6.sin6_addr.s6_addr + (mapped ? 12 : 0);
     }
-    if (p == NULL || inet_ntop(family, p, s->peer, sizeof(s->peer)) == NULL) {
-        s->peer[0] = '\0';
+    if (p == NULL || inet_ntop(family, p, ret, SOCK_ADDRESS_TEXT) == NULL) {
+        ret[0] = '\0';
+    }
+}
+
+static void name_peer(struct sock *s)
+{
+    union address a = {0};
+    socklen_t     len = sizeof(a);
+    if (getpeername(s->fd, &a.any, &len) == 0) {
+        sock_address_text(&a.any, s->peer);
     }
 }
 

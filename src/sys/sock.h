@@ -7,6 +7,7 @@
  * this alone is worth a factor of 30.  SIGPIPE never happens (MSG_NOSIGNAL).
  * Errors: ERR_TIMEOUT, ERR_CLOSED (end of stream, reset), ERR_IO, ERR_DENIED (certificate).
  */
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "base/clock.h"
@@ -24,6 +25,10 @@ void         sock_wake(
 /* Numeric address of the peer, "127.0.0.1" or "::1", without the port. */
 struct str sock_peer(const struct sock *s);
 
+/* The same for any address; version 4 in version 6 is shown as version 4.  "": neither. */
+enum { SOCK_ADDRESS_TEXT = 64 };
+
+void     sock_address_text(const struct sockaddr *from, char ret[SOCK_ADDRESS_TEXT]);
 enum err sock_connect(struct str host, uint16_t port, struct deadline d, struct sock **ret,
                       struct errmsg *e);
 /* At least one byte, at most n. */

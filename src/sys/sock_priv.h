@@ -15,7 +15,7 @@ struct sock {
     bool                tcp;   // quick acknowledgement makes sense
     atomic_bool         woken; // sock_wake was called
     struct tls_session *tls;   // owned; NULL: plain
-    char                peer[INET6_ADDRSTRLEN];
+    char                peer[SOCK_ADDRESS_TEXT];
 };
 
 /* Until the descriptor is ready for events (POLLIN, POLLOUT), or ERR_TIMEOUT. */
