@@ -84,6 +84,10 @@ enum {
     LIMIT_DB_CONNECT_S = 5,     // PostgreSQL: a host that does not answer; the next one is tried
     LIMIT_DB_SILENT_MS = 20000, // PostgreSQL: unacknowledged data on a dead link
 
+    /* index */
+    LIMIT_INDEX_VALUE = 1024, // a value kept in the index; the longest legal names have 600 bytes
+    LIMIT_INDEX_KEY = 256,    // a search key: PostgreSQL cannot index over 2,700 bytes together
+
     /* http */
     LIMIT_HTTP_CONNECTIONS = 6000, // issue of the web surface: 5,000 viewers at once
     LIMIT_HTTP_MEMORY = 16 << 10,  // of a connection: its head must fit (browsers send 1 to 4 KiB)
