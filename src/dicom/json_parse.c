@@ -1,4 +1,3 @@
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -10,6 +9,7 @@
 
 enum { TAG_CHARSET = TAG(0x0008, 0x0005), DS_MAX = 16 };
 
+#define FL_MAX    0x1.ffffffp127     // from here on a float would be infinite
 #define EXACT_MAX 9007199254740992.0 // 2^53: integers up to here are exact in a double
 
 /* Text and place; failures are sticky through the cursor, the first one is told. */
@@ -378,7 +378,7 @@ static bool add_float(struct buf *out, enum vr vr, struct str s)
         v = (double)INFINITY;
     } else if (str_eq(s, STR("-Infinity")) || str_eq(s, STR("-inf"))) {
         v = -(double)INFINITY;
-    } else if (!parse_double(s, &v) || (vr == VR_FL && fabs(v) > (double)FLT_MAX)) {
+    } else if (!parse_double(s, &v) || (vr == VR_FL && fabs(v) >= FL_MAX)) {
         return false;
     }
     if (vr == VR_FD) {
@@ -439,24 +439,25 @@ static bool is_number(enum vr vr)
            vr == VR_FL || vr == VR_FD || vr == VR_AT;
 }
 
-/* Numbers that some write as strings are taken; null has no binary form and says "no value". */
-static void add_number(struct reader *r, enum vr vr, bool *empty)
+/* Numbers that some write as strings are taken.  null has no binary form: behind the last number it
+ * says nothing, in front of one it would move it. */
+static void add_number(struct reader *r, enum vr vr, bool *ended)
 {
     if (read_scalar(r) != ERR_OK) {
         return;
     }
     struct str s = text_of(&r->text);
-    bool       good = s.len == 0;
-    if (good) {
-        *empty = true;
+    bool       good = !*ended;
+    if (s.len == 0) {
+        *ended = good = true;
     } else if (vr == VR_FL || vr == VR_FD) {
-        good = add_float(&r->value, vr, s);
+        good = good && add_float(&r->value, vr, s);
     } else if (vr == VR_AT) {
-        good = add_tag(&r->value, s);
+        good = good && add_tag(&r->value, s);
     } else {
-        good = add_integer(&r->value, vr, s);
+        good = good && add_integer(&r->value, vr, s);
     }
-    if (!good || (*empty && r->value.len > 0)) {
+    if (!good) {
         (void)fail(r, ERR_SYNTAX, "not a value of this VR");
     }
 }
@@ -499,7 +500,7 @@ static enum err read_items(struct reader *r, struct dset *d, uint32_t tag, unsig
 
 static enum err read_values(struct reader *r, struct dset *d, const struct attribute *at)
 {
-    bool empty = false, first = true;
+    bool ended = false, first = true;
     if (!expect(r, '[')) {
         return r->c.err;
     }
@@ -511,7 +512,7 @@ static enum err read_values(struct reader *r, struct dset *d, const struct attri
     }
     do {
         if (is_number(at->vr)) {
-            add_number(r, at->vr, &empty);
+            add_number(r, at->vr, &ended);
             continue;
         }
         if (!first) {
@@ -677,7 +678,7 @@ static bool is_wide(const struct dset *d, unsigned depth)
     for (size_t i = 0; i < d->n; i++) {
         const struct elem *el = &d->elems[i];
         for (size_t k = 0; is_vr_string(el->vr) && k < el->value.len; k++) {
-            if (el->value.ptr[k] >= 0x80) {
+            if (el->value.ptr[k] >= 0x80 || el->value.ptr[k] == 0x1B) { // no ISO 2022 shift here
                 return true;
             }
         }

@@ -227,9 +227,9 @@ static void numbers_match_by_value(void **state)
     CHECK(cases);
 }
 
-static void put(struct dset *d, uint32_t tag, enum vr vr, const char *bytes, size_t n)
+static void put(struct dset *d, uint32_t tag, enum vr vr, struct str v)
 {
-    assert_int_equal(dset_put(d, tag, vr, (struct bytes){(const uint8_t *)bytes, n}), ERR_OK);
+    assert_int_equal(dset_put(d, tag, vr, str_bytes(v)), ERR_OK);
 }
 
 static void binary_numbers_match_by_value(void **state)
@@ -238,39 +238,36 @@ static void binary_numbers_match_by_value(void **state)
 
     static const struct {
         const char *what;
-        enum vr     vr;
-        const char *key;
-        size_t      key_len;
-        enum vr     other_vr;
-        const char *value;
-        size_t      value_len;
+        enum vr     vr, other_vr;
+        struct str  key, value;
         bool        want;
     } cases[] = {
-        {"unsigned short", VR_US, "\1\0", 2, VR_US, "\1\0", 2, true},
-        {"other", VR_US, "\1\0", 2, VR_US, "\0\1", 2, false},
-        {"any of several", VR_US, "\2\0", 2, VR_US, "\1\0\2\0", 4, true},
-        {"one of a list", VR_US, "\3\0\2\0", 4, VR_US, "\2\0", 2, true},
-        {"none of a list", VR_US, "\3\0\4\0", 4, VR_US, "\2\0", 2, false},
-        {"signed and unsigned", VR_SS, "\xFF\xFF", 2, VR_US, "\xFF\xFF", 2, false},
-        {"other width", VR_UL, "\1\0\0\0", 4, VR_US, "\1\0", 2, true},
-        {"attribute tag", VR_AT, "\x28\0\x10\0", 4, VR_AT, "\x18\0\x63\x10\x28\0\x10\0", 8, true},
-        {"other attribute tag", VR_AT, "\x10\0\x28\0", 4, VR_AT, "\x28\0\x10\0", 4, false},
-        {"float", VR_FL, "\0\0\xC0\x3F", 4, VR_FL, "\0\0\xC0\x3F", 4, true},
-        {"float and double", VR_FL, "\0\0\xC0\x3F", 4, VR_FD, "\0\0\0\0\0\0\xF8\x3F", 8, true},
-        {"very long", VR_UV, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8, VR_UV,
-         "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8, true},
-        {"very long, last bit", VR_UV, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8, VR_UV,
-         "\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8, false},
-        {"very long, sign", VR_SV, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8, VR_UV,
-         "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8, false},
-        {"half a value", VR_UL, "\1\0", 2, VR_UL, "\1\0\0\0", 4, false},
-        {"bytes", VR_OB, "ab", 2, VR_OB, "ab", 2, true},
-        {"other bytes", VR_OB, "ab", 2, VR_OB, "ac", 2, false},
-        {"a star is a byte", VR_OB, "* ", 2, VR_OB, "ac", 2, false},
-        {"unknown key is read as the candidate", VR_UN, "A*", 2, VR_LO, "AB", 2, true},
-        {"unknown candidate is read as the key", VR_LO, "A*", 2, VR_UN, "AB", 2, true},
-        {"star for an unknown", VR_UN, "* ", 2, VR_LO, "AB", 2, true},
-        {"unknown both", VR_UN, "A*", 2, VR_UN, "AB", 2, false},
+        {"unsigned short", VR_US, VR_US, STR("\1\0"), STR("\1\0"), true},
+        {"other", VR_US, VR_US, STR("\1\0"), STR("\0\1"), false},
+        {"any of several", VR_US, VR_US, STR("\2\0"), STR("\1\0\2\0"), true},
+        {"one of a list", VR_US, VR_US, STR("\3\0\2\0"), STR("\2\0"), true},
+        {"none of a list", VR_US, VR_US, STR("\3\0\4\0"), STR("\2\0"), false},
+        {"signed and unsigned", VR_SS, VR_US, STR("\xFF\xFF"), STR("\xFF\xFF"), false},
+        {"other width", VR_UL, VR_US, STR("\1\0\0\0"), STR("\1\0"), true},
+        {"attribute tag", VR_AT, VR_AT, STR("\x28\0\x10\0"), STR("\x18\0\x63\x10\x28\0\x10\0"),
+         true},
+        {"other attribute tag", VR_AT, VR_AT, STR("\x10\0\x28\0"), STR("\x28\0\x10\0"), false},
+        {"float", VR_FL, VR_FL, STR("\0\0\xC0\x3F"), STR("\0\0\xC0\x3F"), true},
+        {"float and double", VR_FL, VR_FD, STR("\0\0\xC0\x3F"), STR("\0\0\0\0\0\0\xF8\x3F"), true},
+        {"very long", VR_UV, VR_UV, STR("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"),
+         STR("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), true},
+        {"very long, last bit", VR_UV, VR_UV, STR("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"),
+         STR("\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), false},
+        {"very long, sign", VR_SV, VR_UV, STR("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"),
+         STR("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), false},
+        {"half a value", VR_UL, VR_UL, STR("\1\0"), STR("\1\0\0\0"), false},
+        {"bytes", VR_OB, VR_OB, STR("ab"), STR("ab"), true},
+        {"other bytes", VR_OB, VR_OB, STR("ab"), STR("ac"), false},
+        {"a star is a byte", VR_OB, VR_OB, STR("* "), STR("ac"), false},
+        {"unknown key is read as the candidate", VR_UN, VR_LO, STR("A*"), STR("AB"), true},
+        {"unknown candidate is read as the key", VR_LO, VR_UN, STR("A*"), STR("AB"), true},
+        {"star for an unknown", VR_UN, VR_LO, STR("* "), STR("AB"), true},
+        {"unknown both", VR_UN, VR_UN, STR("A*"), STR("AB"), false},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -279,10 +276,10 @@ static void binary_numbers_match_by_value(void **state)
         struct dset      *query = dset_new(&a), *candidate = dset_new(&a);
         struct match_opts o = {0};
         uint32_t          tag = TAG(0x0013, 0x1001); // no dictionary has a say
-        put(query, TAG(0x0013, 0x0010), VR_LO, "A TEST", 6);
-        put(candidate, TAG(0x0013, 0x0010), VR_LO, "A TEST", 6);
-        put(query, tag, cases[i].vr, cases[i].key, cases[i].key_len);
-        put(candidate, tag, cases[i].other_vr, cases[i].value, cases[i].value_len);
+        put(query, TAG(0x0013, 0x0010), VR_LO, STR("A TEST"));
+        put(candidate, TAG(0x0013, 0x0010), VR_LO, STR("A TEST"));
+        put(query, tag, cases[i].vr, cases[i].key);
+        put(candidate, tag, cases[i].other_vr, cases[i].value);
         if (is_match(query, candidate, &o) != cases[i].want) {
             fail_msg("%s", cases[i].what);
         }
@@ -296,13 +293,13 @@ static void private_keys_follow_their_creator(void **state)
     arena_init(&a, 1 << 20);
     struct dset      *query = dset_new(&a), *candidate = dset_new(&a);
     struct match_opts o = {0};
-    put(query, TAG(0x0029, 0x0010), VR_LO, "MINE", 4);
-    put(query, TAG(0x0029, 0x1001), VR_LO, "YES ", 4);
-    put(candidate, TAG(0x0029, 0x0010), VR_LO, "OTHERS", 6);
-    put(candidate, TAG(0x0029, 0x1001), VR_LO, "NO", 2);
-    put(candidate, TAG(0x0029, 0x0011), VR_LO, "MINE", 4);
+    put(query, TAG(0x0029, 0x0010), VR_LO, STR("MINE"));
+    put(query, TAG(0x0029, 0x1001), VR_LO, STR("YES "));
+    put(candidate, TAG(0x0029, 0x0010), VR_LO, STR("OTHERS"));
+    put(candidate, TAG(0x0029, 0x1001), VR_LO, STR("NO"));
+    put(candidate, TAG(0x0029, 0x0011), VR_LO, STR("MINE"));
     assert_false(is_match(query, candidate, &o));
-    put(candidate, TAG(0x0029, 0x1101), VR_LO, "YES ", 4);
+    put(candidate, TAG(0x0029, 0x1101), VR_LO, STR("YES "));
     assert_true(is_match(query, candidate, &o));
     dset_remove(query, TAG(0x0029, 0x0010)); // nobody's
     assert_false(is_match(query, candidate, &o));
@@ -315,8 +312,8 @@ static void left_out_values_do_not_match(void **state)
     arena_init(&a, 1 << 20);
     struct dset      *query = dset_new(&a), *candidate = dset_new(&a);
     struct match_opts o = {.unknown = true};
-    put(query, TAG(0x0040, 0xA160), VR_UT, "abc ", 4);
-    put(candidate, TAG(0x0040, 0xA160), VR_UT, "", 0);
+    put(query, TAG(0x0040, 0xA160), VR_UT, STR("abc "));
+    put(candidate, TAG(0x0040, 0xA160), VR_UT, STR(""));
     assert_true(is_match(query, candidate, &o));
     struct elem *el = dset_find(candidate, TAG(0x0040, 0xA160));
     el->left_out = true;

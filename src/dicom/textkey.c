@@ -125,7 +125,10 @@ void text_key(struct buf *out, enum vr vr, struct str utf8)
     struct key k = {.out = out, .names = vr == VR_PN};
     size_t     at = 0;
     while (at < utf8.len) {
-        fold(&k, utf8_next(utf8, &at));
+        uint32_t code = utf8_next(utf8, &at);
+        if (code != 0) { // NUL pads UIDs, and other texts of careless devices
+            fold(&k, code);
+        }
     }
     let_go(&k);
 }

@@ -140,6 +140,16 @@ static void folding_twice_changes_nothing(void **state)
     }
 }
 
+static void a_nul_is_nothing(void **state)
+{
+    (void)state;
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    text_key(&b, VR_PN, STR("\0-A\0b\0")); // found by the fuzzer: a space came out in front
+    assert_int_equal(b.len, 2);
+    assert_memory_equal(b.ptr, "ab", 2);
+}
+
 static void key_stops_at_the_limit_of_its_buffer(void **state)
 {
     (void)state;
@@ -221,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_fold_what_people_type_differently),
         cmocka_unit_test(folding_twice_changes_nothing),
+        cmocka_unit_test(a_nul_is_nothing),
         cmocka_unit_test(key_stops_at_the_limit_of_its_buffer),
         cmocka_unit_test(wildcards_match_as_in_the_standard),
         cmocka_unit_test(many_stars_do_not_explode),
