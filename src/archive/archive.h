@@ -9,13 +9,19 @@
 #include "index/index.h"
 #include "pack/pack.h"
 
+/* What a person should hear of, with the file that it is about: a program logs it.  Called by any
+ * thread, background workers included; no lock is held. */
+typedef void archive_note(void *ctx, const char *path, const char *what);
+
 struct archive_conf {
     const char *data;         // folder: packs under <data>/archive, index.sqlite beside
     const char *db_url;       // NULL: sqlite:<data>/index.sqlite
     int64_t     seal_idle_ms; // 0: LIMIT_SEAL_IDLE_MS
     uint64_t    max_pack;     // 0: LIMIT_PACK_BYTES
     bool recover; // adopt packs that a crash left open (serve, import; not for read-only commands)
-    bool background; // run the worker that counts each second and seals what is idle
+    bool background;    // run the workers that count each second and seal what is idle
+    archive_note *note; // packs that could not be sealed or adopted …; NULL: nobody listens
+    void         *note_ctx;
 };
 
 struct archive;
@@ -81,9 +87,8 @@ struct reindex_stats {
     uint64_t packs, images, tenants, peers, failed;
 };
 
-typedef void archive_note(void *ctx, const char *path, const char *what);
-enum err     archive_reindex(struct archive *a, archive_note *note, void *ctx,
-                             struct reindex_stats *ret, struct errmsg *e);
+enum err archive_reindex(struct archive *a, archive_note *note, void *ctx,
+                         struct reindex_stats *ret, struct errmsg *e);
 
 struct verify_stats {
     uint64_t packs, images, bytes, bad;
@@ -93,7 +98,7 @@ enum err archive_verify(struct archive *a, archive_note *note, void *ctx, struct
 
 /* Figures for /metrics; lock-free. */
 struct archive_stats {
-    uint64_t stored, duplicates, quarantined, aborted, bytes, sealed;
+    uint64_t stored, duplicates, quarantined, aborted, bytes, sealed, seal_failed;
     int64_t  open_packs;
 };
 

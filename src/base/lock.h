@@ -9,6 +9,7 @@
 #include "base/attr.h"
 
 enum lock_class {
+    LOCK_UPKEEP,   // archive: who writes counters; held over a transaction, nobody else waits
     LOCK_REGISTRY, // archive: the table of live series
     LOCK_SERIES,   // archive: one live series
     LOCK_PACK,     // pack caches

@@ -285,6 +285,31 @@ enum err db_end(struct db_stmt *q, struct errmsg *e)
     return q->err.code == ERR_OK ? ERR_OK : err_set(e, q->err.code, "%s", q->err.text);
 }
 
+/* EXPLAIN does all of preparing, on both engines, and nothing more. */
+enum err db_prepare(struct db *db, const char *sql, struct errmsg *e)
+{
+    CLEANUP(buf_done) struct buf text;
+    buf_init(&text, LIMIT_DB_TEXT);
+    buf_str(&text, STR("EXPLAIN "));
+    buf_str(&text, str_of(sql));
+    struct bytes all = {0};
+    enum err     rc = buf_end(&text, &all);
+    if (rc != ERR_OK) {
+        return err_set(e, rc, "statement too long");
+    }
+    auto_stmt *q = db_query_once(db, (struct str){(const char *)all.ptr, all.len});
+    for (const char *p = strchr(sql, '?'); p != NULL; p = strchr(p + 1, '?')) {
+        uint32_t   i = 0;
+        struct str digits = {p + 1, strspn(p + 1, "0123456789")};
+        if (parse_u32(digits, &i) && i > 0 && i <= LIMIT_DB_PARAMS) {
+            db_bind_null(q, (int)i);
+        }
+    }
+    while (db_step(q)) {
+    }
+    return db_end(q, e);
+}
+
 /* ---- columns */
 
 static struct db_value column(struct db_stmt *q, int col, bool as_text)

@@ -47,6 +47,9 @@ enum err        db_end(struct db_stmt *q, struct errmsg *e);
 void            db_done(struct db_stmt **at); // gives the statement back; the cleanup function
 #define auto_stmt CLEANUP(db_done) struct db_stmt
 
+/* Whether this engine takes the statement: for tests. */
+enum err db_prepare(struct db *db, const char *sql, struct errmsg *e);
+
 int64_t    db_col_int(struct db_stmt *q, int col); // col from 0
 double     db_col_double(struct db_stmt *q, int col);
 struct str db_col_str(struct db_stmt *q,

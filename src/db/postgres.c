@@ -1,5 +1,5 @@
-#include <libpq-fe.h>
 #include <poll.h>
+#include <postgresql/libpq-fe.h> // as Debian lays it, so that no tool needs another -I
 #include <stdio.h>
 #include <stdlib.h>
 

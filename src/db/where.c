@@ -60,13 +60,23 @@ void where_eq_str(struct where *w, const char *column, struct str v)
     compare(w, column, "=", v);
 }
 
-void where_eq_int(struct where *w, const char *column, int64_t v)
+static void compare_int(struct where *w, const char *column, const char *op, int64_t v)
 {
     join(w);
-    buf_fmt(&w->sql, "%s = %c", column, MARK_PARAM);
+    buf_fmt(&w->sql, "%s %s %c", column, op, MARK_PARAM);
     buf_u8(&w->values, VALUE_INT);
     buf_u64le(&w->values, (uint64_t)v);
     w->n++;
+}
+
+void where_eq_int(struct where *w, const char *column, int64_t v)
+{
+    compare_int(w, column, "=", v);
+}
+
+void where_above_int(struct where *w, const char *column, int64_t v)
+{
+    compare_int(w, column, ">", v);
 }
 
 void where_in_str(struct where *w, const char *column, const struct str *v, size_t n)

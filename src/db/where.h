@@ -24,6 +24,7 @@ void            where_done(struct where *w); // also the cleanup function
 /* column: a name from a static const table of the caller, never outside text. */
 void            where_eq_str(struct where *w, const char *column, struct str v);
 void            where_eq_int(struct where *w, const char *column, int64_t v);
+void            where_above_int(struct where *w, const char *column, int64_t v); // greater than
 /* One bound parameter however long the list is. n = 0 matches nothing. */
 void            where_in_str(struct where *w, const char *column, const struct str *v, size_t n);
 void            where_range_str(struct where *w, const char *column, struct str from,

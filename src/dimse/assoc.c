@@ -152,6 +152,11 @@ struct sock *assoc_sock(struct assoc *a)
     return a->sock;
 }
 
+bool is_associated(const struct assoc *a)
+{
+    return a->ul.state == STA6;
+}
+
 void assoc_reject(struct assoc *a, struct assoc_rj rj)
 {
     uint8_t raw[PDU_HEAD + 4] = {PDU_ASSOC_RJ, 0, 0, 0, 0, 4, 0, rj.result, rj.source, rj.reason};

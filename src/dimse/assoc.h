@@ -53,6 +53,7 @@ const struct assoc_ctx *assoc_ctx_for(const struct assoc *a, struct str abstract
                                       struct str syntax);
 const struct assoc_pdu *assoc_answer(const struct assoc *a); // the A-ASSOCIATE-AC
 struct sock            *assoc_sock(struct assoc *a);
+bool                    is_associated(const struct assoc *a); // messages can still be exchanged
 
 /*
  * Wait for the next command; its strings are valid until the next msg_recv.  A data set
@@ -74,11 +75,11 @@ enum err msg_data_all(struct assoc *a, struct buf *out, struct errmsg *e);
 enum err msg_send(struct assoc *a, uint8_t context, const struct cmd *c, const struct bytes *data,
                   struct errmsg *e);
 /* Command (has_data) now, data set in pieces: begin, add …, end.  The command goes out with the
- * first PDU's worth of data. */
+ * first PDU's worth of data.  A message given up between costs nothing while it is still in the
+ * buffer (about 128 KiB); later, the next thing sent is an abort, ERR_CLOSED. */
 enum err msg_send_begin(struct assoc *a, uint8_t context, const struct cmd *c, struct errmsg *e);
 enum err msg_send_add(struct assoc *a, struct bytes piece, struct errmsg *e);
-/* n bytes of a file from `at`.  A file that cannot be read leaves half a message: the association
- * is aborted, ERR_IO. */
+/* n bytes of a file from `at`.  ERR_IO: it cannot be read; the message is given up as above. */
 enum err msg_send_file(struct assoc *a, int fd, uint64_t at, uint64_t n, struct errmsg *e);
 enum err msg_send_end(struct assoc *a, struct errmsg *e);
 

@@ -16,6 +16,8 @@ struct stage { // PDUs of a data set that is sent in pieces, as they go over the
     size_t   size, len;
     size_t   head; // of the PDU that is still open
     bool     open;
+    bool     begun;   // a message is
+    bool     flushed; // a part of it went out
     uint8_t  context;
 };
 

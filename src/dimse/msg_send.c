@@ -70,6 +70,21 @@ static enum err write_data(struct assoc *a, struct iovec *iov, int n, struct err
     return rc;
 }
 
+/* A message that was begun and not ended: nothing of it went out, and it is forgotten; or the peer
+ * has a part, and only an abort can follow. */
+static enum err drop_unfinished(struct assoc *a, struct errmsg *e)
+{
+    struct stage *s = &a->stage;
+    bool          part = s->begun && s->flushed;
+    s->begun = s->flushed = s->open = false;
+    s->len = 0;
+    if (!part) {
+        return ERR_OK;
+    }
+    assoc_abort(a, ABORT_USER, 0);
+    return err_set(e, ERR_CLOSED, "aborted: a message was given up in the middle");
+}
+
 /* ---- gathered */
 
 struct gather {
@@ -122,7 +137,10 @@ enum err msg_send(struct assoc *a, uint8_t context, const struct cmd *c, const s
     struct gather g;
     struct bytes  command;
     g.n = 0;
-    enum err rc = encode(a, c, data != NULL, &command, e);
+    enum err rc = drop_unfinished(a, e);
+    if (rc == ERR_OK) {
+        rc = encode(a, c, data != NULL, &command, e);
+    }
     if (rc == ERR_OK) {
         rc = gather_add(a, &g, context, true, command, e);
     }
@@ -139,6 +157,7 @@ static enum err stage_write(struct assoc *a, struct errmsg *e)
     struct stage *s = &a->stage;
     struct iovec  iov = {s->ptr, s->len};
     s->len = 0;
+    s->flushed = true;
     return iov.iov_len > 0 ? write_data(a, &iov, 1, e) : ERR_OK;
 }
 
@@ -174,6 +193,13 @@ enum err msg_send_begin(struct assoc *a, uint8_t context, const struct cmd *c, s
 {
     struct stage *s = &a->stage;
     struct bytes  command;
+    enum err      rc = drop_unfinished(a, e);
+    if (rc == ERR_OK) {
+        rc = encode(a, c, true, &command, e);
+    }
+    if (rc != ERR_OK) {
+        return rc;
+    }
     if (s->ptr == NULL) {
         s->ptr = malloc(LIMIT_STAGE);
         s->size = LIMIT_STAGE;
@@ -181,14 +207,15 @@ enum err msg_send_begin(struct assoc *a, uint8_t context, const struct cmd *c, s
     if (s->ptr == NULL) {
         return err_set(e, ERR_NOMEM, "no memory for a send buffer");
     }
-    *s = (struct stage){.ptr = s->ptr, .size = s->size, .context = context};
-    enum err rc = encode(a, c, true, &command, e);
-    size_t   whole = command.len + (command.len / a->payload + 1) * HEADS;
-    if (rc != ERR_OK || whole > s->size - HEADS - a->payload) {
+    s->context = context;
+    s->begun = true;
+    size_t whole = command.len + (command.len / a->payload + 1) * HEADS;
+    if (whole > s->size - HEADS - a->payload) {
         /* Longer than ever met, or a peer with tiny PDUs: it goes ahead of the data. */
         struct gather g;
         g.n = 0;
-        rc = rc == ERR_OK ? gather_add(a, &g, context, true, command, e) : rc;
+        s->flushed = true;
+        rc = gather_add(a, &g, context, true, command, e);
         return rc == ERR_OK ? gather_flush(a, &g, e) : rc;
     }
     for (bool last = false; !last;) {
@@ -202,10 +229,19 @@ enum err msg_send_begin(struct assoc *a, uint8_t context, const struct cmd *c, s
     return ERR_OK;
 }
 
+static enum err must_be_begun(const struct assoc *a, struct errmsg *e)
+{
+    return a->stage.begun ? ERR_OK : err_set(e, ERR_CLOSED, "no message is begun");
+}
+
 enum err msg_send_add(struct assoc *a, struct bytes piece, struct errmsg *e)
 {
+    enum err rc = must_be_begun(a, e);
+    if (rc != ERR_OK) {
+        return rc;
+    }
     while (piece.len > 0) {
-        enum err rc = stage_open(a, e);
+        rc = stage_open(a, e);
         if (rc != ERR_OK) {
             return rc;
         }
@@ -269,28 +305,33 @@ static enum err read_pieces(int fd, uint64_t at, struct iovec *iov, int n, struc
 
 enum err msg_send_file(struct assoc *a, int fd, uint64_t at, uint64_t n, struct errmsg *e)
 {
-    while (n > 0) {
+    enum err rc = must_be_begun(a, e);
+    while (rc == ERR_OK && n > 0) {
         struct iovec iov[FILE_IOV];
         int          k = 0;
         size_t       total = file_layout(a, n, iov, &k, e);
         if (total == 0) {
             return ERR_CLOSED;
         }
-        enum err rc = read_pieces(fd, at, iov, k, e);
+        rc = read_pieces(fd, at, iov, k, e);
         if (rc != ERR_OK) {
-            assoc_abort(a, ABORT_USER, 0); // the message cannot be completed
-            return rc;
+            (void)drop_unfinished(a, NULL);
         }
         at += total;
         n -= total;
     }
-    return ERR_OK;
+    return rc;
 }
 
 enum err msg_send_end(struct assoc *a, struct errmsg *e)
 {
     struct stage *s = &a->stage;
-    enum err      rc = s->open ? ERR_OK : stage_open(a, e); // an empty data set is a PDU as well
+    enum err      rc = must_be_begun(a, e);
+    if (rc == ERR_OK && !s->open) {
+        rc = stage_open(a, e); // an empty data set is a PDU as well
+    }
     stage_close(s, true);
-    return rc == ERR_OK ? stage_write(a, e) : rc;
+    rc = rc == ERR_OK ? stage_write(a, e) : rc;
+    s->begun = s->flushed = false;
+    return rc;
 }

@@ -468,3 +468,28 @@ void pack_image_abort(struct pack *p)
         (void)pack_trim(p, p->end, NULL);
     }
 }
+
+enum err pack_image_read(const struct pack *p, uint64_t at, void *to, size_t n, size_t *ret_n,
+                         struct errmsg *e)
+{
+    assert(p->writing);
+    uint64_t from = p->image.data_at - p->image.at; // of the member's content
+    uint64_t left = p->member.size - from;
+    if (at >= left) {
+        *ret_n = 0;
+        return ERR_OK;
+    }
+    n = left - at < n ? (size_t)(left - at) : n;
+    from += at;
+    size_t lead = 0;
+    if (from < TAR_BLOCK) { // the first block is not in the file yet
+        lead = n < TAR_BLOCK - from ? n : (size_t)(TAR_BLOCK - from);
+        memcpy(to, p->lead + TAR_BLOCK + from, lead);
+    }
+    enum err rc =
+        file_read_full(p->fd, p->image.at + from + lead, (uint8_t *)to + lead, n - lead, e);
+    if (rc == ERR_OK) {
+        *ret_n = n;
+    }
+    return rc;
+}

@@ -67,6 +67,9 @@ enum err pack_image_add(struct pack *p, struct bytes piece,
 /* Patch the header, fdatasync: durable when it returns ERR_OK.  ret_image, NULL allowed: a copy. */
 enum err pack_image_commit(struct pack *p, struct pack_image *ret_image, struct errmsg *e);
 void     pack_image_abort(struct pack *p);
+/* Read back the data set of the image being written, as far as it was added: at from 0. */
+enum err pack_image_read(const struct pack *p, uint64_t at, void *to, size_t n, size_t *ret_n,
+                         struct errmsg *e);
 
 /* ---- sealing: manifest, metadata, sums, fsync, rename.  Consumes p (closed on success and on
  * failure). */
