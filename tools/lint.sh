@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 rc=0
 tools/check-layers.py || rc=1
 tools/check-banned.sh || rc=1
+tools/check-docs.py || rc=1
 
 files=$(git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'bench/*.c')
 # shellcheck disable=SC2086

@@ -14,6 +14,7 @@ static const struct {
     {"import", cmd_import, "take in folders, DICOMDIRs, ZIP files"},
     {"export", cmd_export, "write a tenant's images as a tree of DICOM files"},
     {"verify", cmd_verify, "check every image of the packs, or of an export"},
+    {"doctor", cmd_doctor, "check a set-up and say what to mend"},
     {"reindex", cmd_reindex, "rebuild the index from the packs"},
 };
 
