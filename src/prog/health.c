@@ -50,14 +50,15 @@ static void put(struct buf *b, const char *name, const char *kind, unsigned long
 
 static void metrics(struct http_request *r, void *arg)
 {
-    struct health       *h = arg;
-    struct archive_stats a;
-    struct scp_stats    *s = &h->scp->stats;
-    uint64_t             room = 0;
+    struct health               *h = arg;
+    struct archive_stats         a;
+    struct scp_stats            *s = &h->scp->stats;
+    uint64_t                     room = 0;
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, LIMIT_VALUE);
     archive_get_stats(h->archive, &a);
     (void)archive_space(h->archive, &room, NULL);
+
     const struct {
         const char        *name, *kind;
         unsigned long long v;
@@ -84,6 +85,7 @@ static void metrics(struct http_request *r, void *arg)
         {"suboperation_failures_total", "counter", s->suboperation_failures},
         {"echoes_total", "counter", s->echoes},
     };
+
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         put(&b, rows[i].name, rows[i].kind, rows[i].v);
     }
@@ -91,7 +93,8 @@ static void metrics(struct http_request *r, void *arg)
     http_answer_buf(r, 200, "text/plain; version=0.0.4", &b);
 }
 
-enum err health_start(const struct conf *c, struct archive *a, struct scp *scp, struct health **ret, struct errmsg *e)
+enum err health_start(const struct conf *c, struct archive *a, struct scp *scp, struct health **ret,
+                      struct errmsg *e)
 {
     struct health *h = calloc(1, sizeof(*h)); // allow-banned: freed in health_stop
     if (h == NULL) {
@@ -99,19 +102,26 @@ enum err health_start(const struct conf *c, struct archive *a, struct scp *scp, 
     }
     h->archive = a;
     h->scp = scp;
-    h->routes[0] = (struct http_route){.method = HTTP_GET, .pattern = "/healthz", .handle = healthz};
-    h->routes[1] = (struct http_route){.method = HTTP_GET, .blocking = true, .pattern = "/readyz", .handle = readyz, .arg = h};
-    h->routes[2] = (struct http_route){.method = HTTP_GET, .blocking = true, .pattern = "/metrics", .handle = metrics, .arg = h};
+    h->routes[0] =
+        (struct http_route){.method = HTTP_GET, .pattern = "/healthz", .handle = healthz};
+    h->routes[1] = (struct http_route){
+        .method = HTTP_GET, .blocking = true, .pattern = "/readyz", .handle = readyz, .arg = h};
+    h->routes[2] = (struct http_route){
+        .method = HTTP_GET, .blocking = true, .pattern = "/metrics", .handle = metrics, .arg = h};
     (void)snprintf(h->where, sizeof(h->where), "off");
     *ret = h;
     if (c->http.listen[0] == '\0') {
         return ERR_OK;
     }
-    struct http_conf hc = {.listen = str_of(c->http.listen), .threads = c->http.threads, .connections = c->http.connections};
-    enum err         rc = http_start(&hc, h->routes, sizeof(h->routes) / sizeof(h->routes[0]), &h->server, e);
+    struct http_conf hc = {.listen = str_of(c->http.listen),
+                           .threads = c->http.threads,
+                           .connections = c->http.connections};
+    enum err         rc =
+        http_start(&hc, h->routes, sizeof(h->routes) / sizeof(h->routes[0]), &h->server, e);
     if (rc == ERR_OK) {
         int host = (int)(strrchr(c->http.listen, ':') - c->http.listen);
-        (void)snprintf(h->where, sizeof(h->where), "%.*s:%u", host, c->http.listen, http_port(h->server));
+        (void)snprintf(h->where, sizeof(h->where), "%.*s:%u", host, c->http.listen,
+                       http_port(h->server));
     }
     return rc;
 }
