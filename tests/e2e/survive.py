@@ -107,10 +107,9 @@ def test_full_disk_answers_a700_and_goes_on(t):
     small.mkdir()
     sh("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small)
     try:
-        n = Node(small / "data")
+        n = Node(small / "data", start=False)
         t.nodes.append(n)
-        n.log = t.tmp / "node.log"
-        n.stop()
+        n.log = t.tmp / "node.log"  # not on the full disk
         n.start()
         ds, files = make_series(t.tmp / "in", 60, rows=512, cols=512)
         out = n.dcmtk("storescu", "-v", *files, ok=None)
