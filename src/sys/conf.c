@@ -35,10 +35,6 @@ struct file_archive {
     uint64_t *max_pack;
 };
 
-struct file_import {
-    uint32_t *threads;
-};
-
 struct file {
     char               *data, *db;
     int                *role;
@@ -46,7 +42,6 @@ struct file {
     struct file_http    http;
     struct file_dimse   dimse;
     struct file_archive archive;
-    struct file_import  import;
 };
 
 static const cyaml_strval_t roles[] = {{"platform", ROLE_PLATFORM}, {"gateway", ROLE_GATEWAY}};
@@ -98,11 +93,6 @@ static const cyaml_schema_field_t archive_fields[] = {
     CYAML_FIELD_END,
 };
 
-static const cyaml_schema_field_t import_fields[] = {
-    F_UINT(file_import, threads),
-    CYAML_FIELD_END,
-};
-
 static const cyaml_schema_field_t file_fields[] = {
     F_TEXT(file, data),
     F_TEXT(file, db),
@@ -111,7 +101,6 @@ static const cyaml_schema_field_t file_fields[] = {
     F_MAP(file, http, http_fields),
     F_MAP(file, dimse, dimse_fields),
     F_MAP(file, archive, archive_fields),
-    F_MAP(file, import, import_fields),
     CYAML_FIELD_END,
 };
 
@@ -129,7 +118,6 @@ void conf_init(struct conf *c)
                   .idle = LIMIT_IDLE_MS / 1000,
                   .max_pdu = LIMIT_PDU_MAX},
         .archive = {.seal_after = LIMIT_SEAL_IDLE_MS / 1000, .max_pack = LIMIT_PACK_BYTES},
-        .import_threads = 2, // one reads while the other syncs
     };
 }
 
@@ -289,7 +277,6 @@ static void take_numbers(const struct file *f, struct conf *c)
     }
     take_u32(f->archive.seal_after, &c->archive.seal_after);
     c->archive.max_pack = f->archive.max_pack != NULL ? *f->archive.max_pack : c->archive.max_pack;
-    take_u32(f->import.threads, &c->import_threads);
 }
 
 static enum err load(struct bytes text, struct conf *c, struct errmsg *e)
@@ -352,7 +339,6 @@ enum err conf_check(const struct conf *c, struct errmsg *e)
         {"dimse.max_pdu", c->dimse.max_pdu, 4096, 16 << 20},
         {"archive.seal_after", c->archive.seal_after, 1, 86400},
         {"archive.max_pack", c->archive.max_pack, 1 << 20, (uint64_t)1 << 40},
-        {"import.threads", c->import_threads, 1, 64},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -48,7 +48,6 @@ struct conf {
     struct conf_dimse   dimse;
     struct conf_tls     dimse_tls;
     struct conf_archive archive;
-    uint32_t            import_threads; // files read at once
 };
 
 void     conf_init(struct conf *c); // the defaults

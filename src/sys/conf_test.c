@@ -39,9 +39,9 @@ static void the_file_is_over_the_defaults(void **state)
                        "  idle: 5\n"
                        "  tls: {listen: '0.0.0.0:2762', cert: c, key: k, ca: a, peer_cert: on}\n"
                        "archive:\n"
-                       "  max_pack: 8589934592\n"
-                       "import: {threads: 3}\n",
-                       &c, &e);
+                       "  max_pack: 8589934592\n" &
+                           c,
+                       &e);
     if (rc != ERR_OK) {
         fail_msg("%s", e.text);
     }
@@ -60,7 +60,6 @@ static void the_file_is_over_the_defaults(void **state)
     assert_true(c.dimse_tls.peer_cert);
     assert_int_equal(c.archive.max_pack, (uint64_t)8 << 30);
     assert_int_equal(c.archive.seal_after, 60);
-    assert_int_equal(c.import_threads, 3);
 }
 
 static void an_empty_file_changes_nothing(void **state)

@@ -10,11 +10,15 @@ def test_gdcm_echo_store_find_move(t):
     need("gdcmscu")
     n = t.node()
     ds, files = make_series(t.tmp / "in", 3)
-    base = ["gdcmscu", "--aetitle", "GDCMSCU", "--call", "PURPAN", "--hostname", n.host, "--port", n.port]
-    sh(*base[:1], "--echo", *base[1:])
-    sh(*base[:1], "--store", *base[1:], *files)
-    out = sh(*base[:1], "--find", "--studyroot", "--study", *base[1:], "--key", f"20,d,{ds.StudyInstanceUID}", "--key", "10,10", "--key", "8,61", "-V")
-    check(str(ds.StudyInstanceUID) in out and "DUPONT" in out, out)
+    who = ["--aetitle", "GDCMSCU", "--call", "PURPAN", n.host, n.port]
+    # Debian's gdcmscu 3.0.21 aborts itself after the release, with any server: what counts is what it did before
+    sh("gdcmscu", "--echo", *who, ok=None)
+    check(n.metric("garonne_echoes_total") == 1, "echo")
+    sh("gdcmscu", "--store", *who, *files, ok=None)
+    check(n.metric("garonne_images_stored_total") == 3, "store")
+    sh("gdcmscu", "--find", "--studyroot", "--study", "--key", f"20,d={ds.StudyInstanceUID}", "--key", "10,10=", "-V", *who, ok=None)
+    check(n.metric("garonne_associations_aborted_total") == 0, "in order")
+    check(n.metric("garonne_find_answers_total") == 1, "find")
     n.stop()
 
 
@@ -95,12 +99,13 @@ def authority(tmp):
 def test_tls_with_client_certificates(t):
     need("openssl")
     authority(t.tmp)
-    (t.tmp / "garonne.yaml").write_text(f"""dimse_tls:
-  listen: 127.0.0.1:0
-  cert: {t.tmp}/node.pem
-  key: {t.tmp}/node.key
-  ca: {t.tmp}/ca.pem
-  peer_cert: yes
+    (t.tmp / "garonne.yaml").write_text(f"""dimse:
+  tls:
+    listen: 127.0.0.1:0
+    cert: {t.tmp}/node.pem
+    key: {t.tmp}/node.key
+    ca: {t.tmp}/ca.pem
+    peer_cert: true
 """)
     n = t.node("--config", t.tmp / "garonne.yaml")
     der = subprocess.run(["openssl", "x509", "-in", t.tmp / "ct1.pem", "-outform", "DER"], stdout=subprocess.PIPE, check=True).stdout
