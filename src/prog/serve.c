@@ -212,6 +212,12 @@ static enum err open_tls(struct node *n, struct errmsg *e)
 
 /* ---- life */
 
+static void note(void *ctx, const char *path, const char *what)
+{
+    (void)ctx;
+    log_error("archive.note", "path=%s what=%s", log_q(str_of(path)).z, log_q(str_of(what)).z);
+}
+
 static enum err start(struct node *n, struct errmsg *e)
 {
     const struct conf  *c = &n->conf;
@@ -222,6 +228,7 @@ static enum err start(struct node *n, struct errmsg *e)
         .max_pack = c->archive.max_pack,
         .recover = true,
         .background = true,
+        .note = note,
     };
     enum err rc = open_tls(n, e);
     rc = rc == ERR_OK ? archive_open(&ac, &n->archive, e) : rc;
