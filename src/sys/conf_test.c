@@ -39,9 +39,8 @@ static void the_file_is_over_the_defaults(void **state)
                        "  idle: 5\n"
                        "  tls: {listen: '0.0.0.0:2762', cert: c, key: k, ca: a, peer_cert: on}\n"
                        "archive:\n"
-                       "  max_pack: 8589934592\n" &
-                           c,
-                       &e);
+                       "  max_pack: 8589934592\n",
+                       &c, &e);
     if (rc != ERR_OK) {
         fail_msg("%s", e.text);
     }
