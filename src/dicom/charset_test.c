@@ -2,9 +2,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
+#include "base/num.h"
 #include "dicom/charset.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -340,8 +343,50 @@ static void the_limit_of_the_buffer_is_kept(void **state)
     assert_int_equal(b.err, ERR_LIMIT);
 }
 
-int main(void)
+/* For tests/e2e/charset.py: lines "specific vr value", the first and last in hexadecimal ("-" for
+ * nothing), are answered by the decoded text in hexadecimal. */
+static size_t unhex(const char *text, uint8_t *to, size_t room)
 {
+    size_t n = 0;
+    for (uint64_t b; n < room && parse_u64_base((struct str){text, strnlen(text, 2)}, 16, &b);
+         n++) {
+        to[n] = (uint8_t)b;
+        text += 2;
+    }
+    return n;
+}
+
+static int answer_lines(void)
+{
+    static char    line[1 << 17];
+    static uint8_t specific[256];
+    static uint8_t value[1 << 16];
+    while (fgets(line, sizeof(line), stdin) != NULL) {
+        char       *rest = NULL;
+        const char *a = strtok_r(line, " \n", &rest);
+        const char *vr = strtok_r(NULL, " \n", &rest);
+        const char *b = strtok_r(NULL, " \n", &rest);
+        if (a == NULL || vr == NULL || b == NULL) {
+            return EXIT_FAILURE;
+        }
+        struct bytes                 s = {specific, unhex(a, specific, sizeof(specific))};
+        struct bytes                 v = {value, unhex(b, value, sizeof(value))};
+        CLEANUP(buf_done) struct buf out;
+        buf_init(&out, 1 << 20);
+        charset_decode(s, vr_parse((uint8_t)vr[0], (uint8_t)vr[1]), v, &out);
+        for (size_t i = 0; i < out.len; i++) {
+            (void)printf("%02x", out.ptr[i]);
+        }
+        (void)printf("\n");
+    }
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "decode") == 0) {
+        return answer_lines();
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_are_read),
         cmocka_unit_test(examples_are_written),
