@@ -142,6 +142,9 @@ enum err row_path(const struct archive *a, const struct pack_row *row, bool open
 enum err row_scan(struct archive *a, const struct pack_row *row, bool check_hash, struct arena *mem,
                   struct pack_scan *ret, struct errmsg *e);
 
+/* ---- aside.c */
+void parts_clear(struct archive *a); // what ingests of a process that died left in quarantine
+
 /* ---- list.c: a part of a file as a source */
 struct fd_window {
     int      fd;

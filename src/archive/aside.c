@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -281,6 +282,27 @@ void aside_abort(struct aside *s)
         object_close(&s->stored);
         s->opened = false;
     }
+}
+
+/* ---- after a crash */
+
+void parts_clear(struct archive *a)
+{
+    char   pattern[PACK_PATH + 64];
+    glob_t g = {0};
+    time_t old = (time_t)(clock_wall_us() / 1000000) - LIMIT_PART_AGE_S;
+    (void)snprintf(pattern, sizeof(pattern), "%s/*/quarantine/.*.part", a->root);
+    if (glob(pattern, GLOB_NOSORT, NULL, &g) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < g.gl_pathc; i++) {
+        struct stat st;
+        // a young one may be in the hands of another process
+        if (stat(g.gl_pathv[i], &st) == 0 && st.st_mtime < old) {
+            (void)unlink(g.gl_pathv[i]);
+        }
+    }
+    globfree(&g);
 }
 
 /* ---- lost a race */

@@ -589,6 +589,25 @@ static enum err shelf_read(struct reindex *r, struct arena *mem, struct quaranti
     return rc == ERR_OK ? ERR_OK : err_set(e, rc, "%s", mine.text);
 }
 
+static enum err unshelve_work(struct db *db, void *arg, struct errmsg *e)
+{
+    struct errmsg mine = {0};
+    enum err      rc = quarantine_remove(db, *(const int64_t *)arg, &mine);
+    return rc == ERR_OK || rc == ERR_NOTFOUND ? ERR_OK : err_set(e, rc, "%s", mine.text);
+}
+
+/* A row whose file is gone goes as well. */
+static enum err shelf_check(struct reindex *r, struct quarantine_row *row, struct errmsg *e)
+{
+    char path[PACK_PATH];
+    int  n = snprintf(path, sizeof(path), "%s/%s", r->a->root, row->path.ptr);
+    if (n < 0 || (size_t)n >= sizeof(path) || access(path, F_OK) == 0 || errno != ENOENT) {
+        return ERR_OK;
+    }
+    tell(r, path, "no such quarantined image: its row is removed");
+    return archive_tx(r->a, unshelve_work, &row->id, e);
+}
+
 static bool is_dcm(const char *name)
 {
     size_t len = strlen(name);
@@ -603,8 +622,11 @@ static enum err quarantine_index(struct reindex *r, const char *folder, struct e
     struct quarantine_row *have = NULL;
     size_t                 n = 0;
     enum err               rc = names_read(folder, &l, e);
-    if (rc == ERR_OK && l.n > 0) {
+    if (rc == ERR_OK) {
         rc = shelf_read(r, &mem, &have, &n, e);
+    }
+    for (size_t i = 0; rc == ERR_OK && i < n; i++) {
+        rc = shelf_check(r, &have[i], e);
     }
     for (int i = 0; rc == ERR_OK && i < l.n; i++) {
         char path[PACK_PATH];
@@ -645,13 +667,13 @@ static enum err tenant_index(struct reindex *r, const char *folder, struct errms
         if (n < 0 || (size_t)n >= sizeof(path)) {
             continue;
         }
-        if (strcmp(l.v[i]->d_name, "quarantine") == 0) {
-            rc = quarantine_index(r, path, e);
-        } else if (is_hex2(l.v[i]->d_name)) {
+        if (is_hex2(l.v[i]->d_name)) {
             rc = studies_index(r, path, e);
         }
     }
-    return rc;
+    char shelf[PACK_PATH];
+    (void)snprintf(shelf, sizeof(shelf), "%.480s/quarantine", folder);
+    return rc == ERR_OK ? quarantine_index(r, shelf, e) : rc; // its rows, when there is no folder
 }
 
 static enum err tenants_index(struct reindex *r, struct errmsg *e)
@@ -706,28 +728,33 @@ static enum err digest_work(struct db *db, void *arg, struct errmsg *e)
     return pack_row_seal(db, arg, e);
 }
 
-static void row_check(struct reindex *r, struct pack_row *row)
+static enum err row_forget(struct reindex *r, struct pack_row *row, const char *path,
+                           struct errmsg *e)
+{
+    if (has_file(r->a, row)) {
+        return ERR_OK;
+    }
+    tell(r, path, "no such pack: its row is removed");
+    return archive_tx(r->a, gone_work, &row->id, e);
+}
+
+static enum err row_digest(struct reindex *r, struct pack_row *row, const char *path,
+                           struct errmsg *e)
 {
     CLEANUP(arena_done) struct arena mem;
     arena_init(&mem, LIMIT_HEAD_VALUE);
-    char          path[PACK_PATH] = "";
-    struct errmsg why = {0};
-    enum err      rc = row_path(r->a, row, row->state == PACK_OPEN, path, &why);
-    if (rc == ERR_OK && !has_file(r->a, row)) {
-        tell(r, path, "no such pack: its row is removed");
-        rc = archive_tx(r->a, gone_work, &row->id, &why);
-    } else if (rc == ERR_OK && row->state == PACK_SEALED && row->sha256.len == 0) {
-        rc = file_sha256(path, &mem, &row->sha256, &why);
-        if (rc == ERR_OK) {
-            rc = archive_tx(r->a, digest_work, row, &why);
-        }
+    if (row->state != PACK_SEALED || row->sha256.len > 0) {
+        return ERR_OK;
     }
-    if (rc != ERR_OK) {
-        fail(r, path, &why);
-    }
+    enum err rc = file_sha256(path, &mem, &row->sha256, e);
+    return rc == ERR_OK ? archive_tx(r->a, digest_work, row, e) : rc;
 }
 
-static enum err rows_check(struct reindex *r, struct errmsg *e)
+typedef enum err row_fn(struct reindex *r, struct pack_row *row, const char *path,
+                        struct errmsg *e);
+
+/* Failures of one row are told, and the others go on. */
+static enum err rows_each(struct reindex *r, row_fn *fn, struct errmsg *e)
 {
     enum { AT_ONCE = 500 };
 
@@ -748,7 +775,15 @@ static enum err rows_check(struct reindex *r, struct errmsg *e)
             return err_set(e, rc, "%s", mine.text);
         }
         for (size_t i = 0; i < n; i++) {
-            row_check(r, &rows[i]);
+            char          path[PACK_PATH] = "";
+            struct errmsg why = {0};
+            rc = row_path(r->a, &rows[i], rows[i].state == PACK_OPEN, path, &why);
+            if (rc == ERR_OK) {
+                rc = fn(r, &rows[i], path, &why);
+            }
+            if (rc != ERR_OK) {
+                fail(r, path, &why);
+            }
             after = rows[i].id;
         }
     }
@@ -762,10 +797,13 @@ enum err archive_reindex(struct archive *a, archive_note *note, void *ctx,
     struct reindex       r = {.a = a, .note = note, .ctx = ctx, .stats = &stats};
     enum err             rc = registry_load(&r, e);
     if (rc == ERR_OK) {
-        rc = tenants_index(&r, e);
+        rc = rows_each(&r, row_forget, e);
     }
     if (rc == ERR_OK) {
-        rc = rows_check(&r, e);
+        rc = tenants_index(&r, e);
+    }
+    if (rc == ERR_OK) { // last: it reads whole files, and everything is found without it
+        rc = rows_each(&r, row_digest, e);
     }
     *ret = stats;
     return rc;

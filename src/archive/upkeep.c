@@ -345,6 +345,7 @@ static enum err adopt_row(struct archive *a, const struct pack_row *row, struct 
 
 enum err archive_recover(struct archive *a, struct errmsg *e)
 {
+    parts_clear(a);
     CLEANUP(arena_done) struct arena mem;
     arena_init(&mem, LIMIT_SCAN);
     struct pack_row *rows = NULL;

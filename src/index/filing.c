@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/limits.h"
 #include "dicom/tags.h"
@@ -25,6 +26,10 @@ static const char STUDY_JOIN[] =
     "ELSE modalities || ?2 END, "
     "sop_classes = CASE WHEN sop_classes LIKE ?5 ESCAPE '!' OR LENGTH(sop_classes) > 4000 "
     "THEN sop_classes ELSE sop_classes || ?4 END WHERE study_id = ?1";
+/* The same of a further class in a series that is known: ultrasound has stills and loops in one. */
+static const char STUDY_MEET[] =
+    "UPDATE study SET sop_classes = sop_classes || ?2 WHERE study_id = ?1 "
+    "AND sop_classes NOT LIKE ?3 ESCAPE '!' AND LENGTH(sop_classes) <= 4000";
 static const char PATIENT_BY_IDENT[] =
     "SELECT patient_id, newest FROM patient WHERE tenant_id = ?1 AND ident = ?2";
 static const char PATIENT_ADD[] =
@@ -173,6 +178,17 @@ static enum err patient_add(struct filing *f, struct str ident, struct str newes
     return rc != ERR_OK || row ? rc : ERR_NOTFOUND;
 }
 
+/* Sorts as the study's date and time do, absent ones first; the UID decides between equals, so that
+ * an index that is rebuilt in another order says the same. */
+static struct str newest_write(const struct filing *f, char *to, size_t size)
+{
+    struct str date = column_value(f->header, &study_columns[0]);
+    struct str time = column_value(f->header, &study_columns[1]);
+    int        n =
+        snprintf(to, size, "%.*s %.*s %.*s", STR_ARG(date), STR_ARG(time), STR_ARG(f->study_uid));
+    return (struct str){to, n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1};
+}
+
 /* The patient of a new study: found, renewed when this study is not older, or made. */
 static enum err patient_file(struct filing *f, int64_t *ret, struct errmsg *e)
 {
@@ -180,21 +196,21 @@ static enum err patient_file(struct filing *f, int64_t *ret, struct errmsg *e)
     buf_init(&id, (size_t)LIMIT_INDEX_VALUE * 2 + 8);
     ident_write(f, &id);
     struct str ident = buf_text(&id);
-    struct str date = column_value(f->header, &study_columns[0]);
-    date = date.ptr != NULL ? date : STR("");
-    bool     older = false;
-    enum err rc = patient_find(f, ident, date, ret, &older, e);
+    char       text[160];
+    struct str newest = newest_write(f, text, sizeof(text));
+    bool       older = false;
+    enum err   rc = patient_find(f, ident, newest, ret, &older, e);
     if (rc == ERR_NOTFOUND) {
-        rc = patient_add(f, ident, date, ret, e);
+        rc = patient_add(f, ident, newest, ret, e);
         if (rc == ERR_NOTFOUND) { // another node was faster
-            rc = patient_find(f, ident, date, ret, &older, e);
+            rc = patient_find(f, ident, newest, ret, &older, e);
             return rc == ERR_NOTFOUND ? err_set(e, ERR_CONFLICT, "patient row came and went") : rc;
         }
         return rc;
     }
     if (rc == ERR_OK && older) {
         auto_stmt *q = db_query(f->db, PATIENT_RENEW);
-        rc = patient_bind(f, q, ident, date, e);
+        rc = patient_bind(f, q, ident, newest, e);
         return rc != ERR_OK ? rc : db_end(q, e);
     }
     return rc;
@@ -284,6 +300,14 @@ static enum err study_join(struct filing *f, int64_t study_id, struct errmsg *e)
     return db_end(q, e);
 }
 
+static enum err study_meet(struct filing *f, int64_t study_id, struct errmsg *e)
+{
+    auto_stmt *q = db_query(f->db, STUDY_MEET);
+    db_bind_int(q, 1, study_id);
+    bind_member(f, q, 2, f->class_uid);
+    return db_end(q, e);
+}
+
 /* ---- series */
 
 static enum err series_add(struct filing *f, struct series_ids *ret, struct errmsg *e)
@@ -308,7 +332,8 @@ static enum err file_all(struct filing *f, struct series_ids *ret, struct errmsg
 {
     enum err rc = series_by_uid(f->db, f->tenant_id, f->study_uid, f->series_uid, ret, NULL);
     if (rc != ERR_NOTFOUND) {
-        return rc == ERR_OK ? rc : err_set(e, rc, "cannot look up the series");
+        return rc == ERR_OK ? study_meet(f, ret->study_id, e)
+                            : err_set(e, rc, "cannot look up the series");
     }
     rc = study_file(f, ret, e);
     rc = rc != ERR_OK ? rc : series_add(f, ret, e);

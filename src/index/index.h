@@ -123,6 +123,7 @@ struct quarantine_row {
     uint64_t   bytes;
 };
 enum err quarantine_add(struct db *db, const struct quarantine_row *q, struct errmsg *e);
+enum err quarantine_remove(struct db *db, int64_t id, struct errmsg *e);
 enum err quarantine_list(struct db *db, int64_t tenant_id, struct arena *a,
                          struct quarantine_row **ret, size_t *ret_n, struct errmsg *e);
 

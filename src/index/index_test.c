@@ -319,6 +319,16 @@ static void a_series_is_filed_once(struct fixture *f)
     expect(rows[0].dset, DT_SOPClassesInStudy, "1.2.840.10008.5.1.4.1.1.2");
     expect(rows[0].dset, DT_NumberOfStudyRelatedSeries, "4");
 
+    struct dset *loop = plain(&f->a, 1, 1, "CT"); // a further class in a series that is known
+    put(loop, DT_SOPClassUID, "1.2.840.10008.5.1.4.1.1.2.1");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(file(f, f->tenant, loop).series_id, a.series_id);
+    }
+    rows = found(f, f->tenant, LEVEL_STUDY, dset_new(&f->a), &n, NULL);
+    expect(rows[0].dset, DT_SOPClassesInStudy,
+           "1.2.840.10008.5.1.4.1.1.2\\1.2.840.10008.5.1.4.1.1.2.1");
+    expect(rows[0].dset, DT_NumberOfStudyRelatedSeries, "4");
+
     f->e = (struct errmsg){0};
     struct dset *bad = plain(&f->a, 2, 1, "CT");
     put(bad, DT_SeriesInstanceUID, "../etc");
@@ -634,6 +644,10 @@ static void quarantine_is_listed(struct fixture *f)
     assert_int_equal(n, 5);
     assert_int_equal(rows[0].received_us, 4);
     assert_true(str_eq(rows[0].path, STR("q/3.dcm")));
+    good(quarantine_remove(f->db, rows[0].id, &f->e), &f->e);
+    assert_int_equal(quarantine_remove(f->db, rows[0].id, NULL), ERR_NOTFOUND);
+    good(quarantine_list(f->db, f->tenant, &f->a, &rows, &n, &f->e), &f->e);
+    assert_int_equal(n, 4);
     good(quarantine_list(f->db, f->other, &f->a, &rows, &n, &f->e), &f->e);
     assert_int_equal(n, 0);
 }

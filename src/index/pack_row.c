@@ -45,6 +45,7 @@ static const char PATIENT_REMOVE[] =
 static const char QUARANTINE_ADD[] =
     "INSERT INTO quarantine (tenant_id, study_uid, series_uid, sop_uid, path, calling, "
     "received_us, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+static const char QUARANTINE_REMOVE[] = "DELETE FROM quarantine WHERE quarantine_id = ?1";
 static const char QUARANTINE_OF[] =
     "SELECT quarantine_id, tenant_id, study_uid, series_uid, sop_uid, path, calling, received_us, "
     "bytes FROM quarantine WHERE tenant_id = ?1 ORDER BY received_us DESC, quarantine_id DESC";
@@ -382,6 +383,14 @@ enum err quarantine_add(struct db *db, const struct quarantine_row *r, struct er
     db_bind_int(q, 7, r->received_us);
     db_bind_int(q, 8, (int64_t)r->bytes);
     return db_end(q, e);
+}
+
+enum err quarantine_remove(struct db *db, int64_t id, struct errmsg *e)
+{
+    int64_t  gone = 0;
+    enum err rc = run1(db, QUARANTINE_REMOVE, id, &gone, e);
+    return rc != ERR_OK || gone > 0 ? rc
+                                    : err_set(e, ERR_NOTFOUND, "no quarantined image %" PRId64, id);
 }
 
 enum err quarantine_list(struct db *db, int64_t tenant_id, struct arena *a,

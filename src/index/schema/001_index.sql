@@ -29,7 +29,8 @@ CREATE TABLE peer (
 );
 
 -- ident: patient identifier and issuer, or the study for images without an identifier, which are
--- never taken for one person.  newest: date of the study whose attributes are here.
+-- never taken for one person.  newest: date, time and UID of the study whose
+-- attributes are here.
 CREATE TABLE patient (
 --sqlite   patient_id INTEGER PRIMARY KEY AUTOINCREMENT,
 --postgres patient_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
