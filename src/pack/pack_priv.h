@@ -34,7 +34,9 @@ struct pack {
     uint64_t           step;     // of the next reservation
     bool               appends;  // the file system cannot reserve
     bool               dir_synced;
-    bool               stale; // bytes of an aborted image may lie beyond end
+    uint64_t           written; // bytes from here on are zeros
+    bool               stale;   // bytes of an aborted image may lie beyond end
+    bool               full;    // a reservation failed, and may have taken what space there was
 
     /* the member being written */
     bool              writing;
@@ -50,7 +52,9 @@ struct pack {
 enum err member_begin(struct pack *p, const char *name, struct errmsg *e);
 enum err member_add(struct pack *p, struct bytes piece, struct errmsg *e);
 enum err member_end(struct pack *p, struct errmsg *e); // padding and header; not synced
-/* Drop what lies beyond end, so that stale bytes are never taken for a header. */
+/* Drop what lies beyond end, reservation included, so that stale bytes are never taken for a
+ * header.
+ */
 enum err pack_trim(struct pack *p, uint64_t end, struct errmsg *e);
 void     pack_free(struct pack *p); // gives the lock up; the file stays as it is
 

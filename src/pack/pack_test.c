@@ -143,6 +143,17 @@ static void images_are_found_by_a_scan(void **state)
     pack_close(p);
 }
 
+static void assert_zeros_from(int fd, uint64_t at)
+{
+    uint8_t chunk[4096];
+    size_t  n = 0;
+    do {
+        must(file_read_at(fd, at, chunk, sizeof(chunk), &n, &e));
+        assert_true(is_tar_zero((struct bytes){chunk, n}));
+        at += n;
+    } while (n > 0);
+}
+
 static void an_aborted_image_leaves_nothing(void **state)
 {
     (void)state;
@@ -153,6 +164,7 @@ static void an_aborted_image_leaves_nothing(void **state)
     must(kit_store(p, 2, SMALL, &e));
     must(kit_send(p, 3, LARGE, &e));
     pack_image_abort(p);
+    assert_zeros_from(pack_fd(p), pack_bytes(p));
     must(kit_store(p, 4, SMALL, &e)); // ends within what the aborted one wrote
     must(kit_send(p, 5, LARGE, &e));
     pack_close(p); // aborts
@@ -501,6 +513,37 @@ static void a_full_disk_is_an_answer(void **state)
     assert_int_equal(umount(root), 0);
 }
 
+static void a_file_system_that_cannot_reserve_will_do(void **state)
+{
+    (void)state;
+    char root[128];
+    (void)snprintf(root, sizeof(root), "%s/ramfs", kit_folder());
+    assert_int_equal(mkdir(root, 0700), 0);
+    if (mount("garonne-test", root, "ramfs", 0, NULL) != 0) {
+        print_message("skipped: no right to mount a ramfs\n");
+        skip();
+    }
+    struct pack_origin o = kit_origin(next_n++);
+    struct pack       *p = NULL;
+    must(pack_create(root, &o, &p, &e));
+    for (size_t i = 0; i < 6; i++) {
+        must(kit_send(p, i, LARGE, &e));
+        if (i % 2 == 0) {
+            must(pack_image_commit(p, NULL, &e));
+        } else {
+            pack_image_abort(p);
+        }
+    }
+    pack_close(p);
+    must(pack_reopen(root, &o, &p, &e));
+    assert_int_equal(pack_count(p), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(is_kit_image(pack_fd(p), &pack_images(p)[i], 2 * i, LARGE));
+    }
+    pack_close(p);
+    assert_int_equal(umount(root), 0);
+}
+
 static void an_image_may_be_larger_than_8_gib(void **state)
 {
     (void)state;
@@ -553,6 +596,7 @@ int main(void)
         cmocka_unit_test(no_failing_call_loses_an_image),
         cmocka_unit_test(kill_9_loses_nothing_acknowledged),
         cmocka_unit_test(a_full_disk_is_an_answer),
+        cmocka_unit_test(a_file_system_that_cannot_reserve_will_do),
         cmocka_unit_test(an_image_may_be_larger_than_8_gib),
     };
     (void)kit_folder();
