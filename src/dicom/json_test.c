@@ -215,6 +215,9 @@ static void texts_become_utf8(void **state)
          "{\"00080005\":{\"vr\":\"CS\",\"Value\":[\"ISO_IR 192\"]},\"00100010\":{\"vr\":\"PN\","
          "\"Value\":[{\"Alphabetic\":\"Yamada^Tarou\",\"Ideographic\":\"\u5C71\u7530^"
          "\u592A\u90CE\"}]}}"},
+        {"yen sign separates", "ISO_IR 13", "\xD4\xCF\\\xC0",
+         "{\"00080005\":{\"vr\":\"CS\",\"Value\":[\"ISO_IR 192\"]},\"00100010\":{\"vr\":\"PN\","
+         "\"Value\":[{\"Alphabetic\":\"\uFF94\uFF8F\"},{\"Alphabetic\":\"\uFF80\"}]}}"},
         {"backslash as a second byte", "GB18030", "a\x8E\x5C\\b",
          "{\"00080005\":{\"vr\":\"CS\",\"Value\":[\"ISO_IR 192\"]},\"00100010\":{\"vr\":\"PN\","
          "\"Value\":[{\"Alphabetic\":\"a\u5DBE\"},{\"Alphabetic\":\"b\"}]}}"},
