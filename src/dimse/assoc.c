@@ -20,13 +20,14 @@ static int64_t or_default(int64_t v, int64_t standard)
     return v != 0 ? v : standard;
 }
 
-static enum err assoc_new(struct sock *s, const struct assoc_conf *c, struct assoc **ret,
-                          struct errmsg *e)
+/* NULL: no memory, s is freed. */
+static struct assoc *assoc_new(struct sock *s, const struct assoc_conf *c, struct errmsg *e)
 {
     struct assoc *a = calloc(1, sizeof(*a));
     if (a == NULL) {
         sock_free(s);
-        return err_set(e, ERR_NOMEM, "no memory for an association");
+        (void)err_set(e, ERR_NOMEM, "no memory for an association");
+        return NULL;
     }
     a->sock = s;
     a->artim_ms = or_default(c->artim_ms, LIMIT_ARTIM_MS);
@@ -41,13 +42,11 @@ static enum err assoc_new(struct sock *s, const struct assoc_conf *c, struct ass
     buf_init(&a->command, LIMIT_COMMAND);
     buf_init(&a->part, LIMIT_COMMAND);
     a->ul = (struct ul){.state = STA1, .out = &a->out};
-    enum err rc = inbuf_resize(&a->in, FIRST_BUF, e);
-    if (rc != ERR_OK) {
+    if (inbuf_resize(&a->in, FIRST_BUF, e) != ERR_OK) {
         assoc_free(a);
-        return rc;
+        return NULL;
     }
-    *ret = a;
-    return ERR_OK;
+    return a;
 }
 
 void assoc_free(struct assoc *a)
@@ -124,11 +123,11 @@ static enum err wait_request(struct assoc *a, struct errmsg *e)
 enum err assoc_wait(struct sock *s, const struct assoc_conf *c, struct assoc **ret,
                     struct errmsg *e)
 {
-    struct assoc *a = NULL;
-    enum err      rc = assoc_new(s, c, &a, e);
-    if (rc == ERR_OK) {
-        rc = wait_request(a, e);
+    struct assoc *a = assoc_new(s, c, e);
+    if (a == NULL) {
+        return ERR_NOMEM;
     }
+    enum err rc = wait_request(a, e);
     if (rc != ERR_OK) {
         assoc_free(a);
         return rc;
@@ -369,11 +368,11 @@ static enum err wait_answer(struct assoc *a, struct errmsg *e)
 enum err assoc_connect(struct sock *s, const struct assoc_conf *c, const struct assoc_pdu *rq,
                        struct assoc **ret, struct errmsg *e)
 {
-    struct assoc *a = NULL;
-    enum err      rc = assoc_new(s, c, &a, e);
-    if (rc == ERR_OK) {
-        rc = send_request(a, rq, e);
+    struct assoc *a = assoc_new(s, c, e);
+    if (a == NULL) {
+        return ERR_NOMEM;
     }
+    enum err rc = send_request(a, rq, e);
     if (rc == ERR_OK) {
         rc = wait_answer(a, e);
     }

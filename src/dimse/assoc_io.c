@@ -116,7 +116,7 @@ static enum err flush(struct assoc *a, bool aborting, struct errmsg *e)
         a->lost = true;
         rc = err_set(e, rc, "PDU is too large to be sent");
     } else if (b.len > 0 && !a->lost) {
-        struct iovec iov = {(void *)(uintptr_t)b.ptr, b.len};
+        struct iovec iov = {(void *)b.ptr, b.len};
         rc = assoc_write(a, &iov, 1, aborting ? LIMIT_LINGER_MS : a->send_ms, e);
     }
     buf_clear(&a->out);

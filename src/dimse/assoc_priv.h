@@ -22,36 +22,35 @@ struct stage { // PDUs of a data set that is sent in pieces, as they go over the
 };
 
 struct assoc {
-    struct sock     *sock; // owned
-    int64_t          artim_ms, idle_ms, send_ms;
-    uint32_t         max_pdu; // announced by us
-    uint16_t         window;
-    struct ul        ul;
-    struct deadline  artim;
-    bool             lost;     // the connection is gone, or its framing cannot be trusted any more
-    bool             released; // in order, by the peer
-    bool             peer_aborted;
-    struct arena     mem; // request, answer
-    struct assoc_pdu request, answer;
-    struct assoc_rj  rj;                // what the peer rejected with
-    struct bytes     user_response;     // for the answer
-    const struct assoc_ctx *by_id[128]; // accepted; index: id / 2
+    struct sock            *sock; // owned
+    struct ul               ul;
+    int64_t                 artim_ms, idle_ms, send_ms;
+    struct deadline         artim;
+    struct arena            mem; // request, answer
+    struct assoc_pdu        request, answer;
+    struct bytes            user_response; // for the answer
+    const struct assoc_ctx *by_id[128];    // accepted; index: id / 2
+    uint32_t                max_pdu;       // announced by us
+    uint16_t                window;
+    uint16_t                last_id;
+    struct assoc_rj         rj;   // what the peer rejected with
+    bool                    lost; // the connection is gone, or its framing cannot be trusted
+    bool                    released, peer_aborted;
 
     /* receiving */
-    struct inbuf    in;
-    struct cur      body; // rest of the P-DATA-TF in `in`
-    struct arena    msg;  // strings of the last command
-    struct buf      part; // command set whose last fragment has not come
     uint8_t         part_ctx;
-    struct deadline part_end; // for the whole command set
     uint8_t         data_ctx; // 0: no data set is open
+    struct inbuf    in;
+    struct cur      body;     // rest of the P-DATA-TF in `in`
+    struct arena    msg;      // strings of the last command
+    struct buf      part;     // command set whose last fragment has not come
+    struct deadline part_end; // for the whole command set
 
     /* sending */
     struct buf   out;     // A-ASSOCIATE, A-RELEASE, A-ABORT
     struct buf   command; // encoded
     size_t       payload; // most data bytes of one PDV
     struct stage stage;
-    uint16_t     last_id;
 };
 
 /* ---- assoc_io.c */

@@ -189,7 +189,7 @@ enum err msg_data(struct assoc *a, struct bytes *ret, bool *ret_last, struct err
 
 enum err msg_data_all(struct assoc *a, struct buf *out, struct errmsg *e)
 {
-    struct bytes piece;
+    struct bytes piece = {0};
     bool         last = false;
     while (!last) {
         enum err rc = msg_data(a, &piece, &last, e);

@@ -110,7 +110,7 @@ static enum err gather_add(struct assoc *a, struct gather *g, uint8_t context, b
         last = n == b.len;
         put_heads(g->heads[g->n / 2], context, command, last, n);
         g->iov[g->n] = (struct iovec){g->heads[g->n / 2], HEADS};
-        g->iov[g->n + 1] = (struct iovec){(void *)(uintptr_t)b.ptr, n};
+        g->iov[g->n + 1] = (struct iovec){(void *)b.ptr, n};
         g->n += 2;
         b = (struct bytes){n > 0 ? b.ptr + n : b.ptr, b.len - n};
         if (g->n == GATHER) {

@@ -46,12 +46,12 @@ enum ctx_result { CTX_ACCEPTED, CTX_USER_REJECTED, CTX_NO_REASON, CTX_NO_ABSTRAC
 
 struct assoc_ctx {
     uint8_t         id;
-    enum ctx_result result;   // AC only
-    struct str      abstract; // RQ; filled in on both sides once associated
-    struct str     *syntaxes; // RQ: proposed; AC: syntaxes[0] is the chosen one
+    bool            has_role, scu_role, scp_role; // role selection for the abstract syntax: of the
+                                                  // requestor as SCU, SCP
+    enum ctx_result result;                       // AC only
+    struct str      abstract;                     // RQ; filled in on both sides once associated
+    struct str     *syntaxes;                     // RQ: proposed; AC: syntaxes[0] is the chosen one
     size_t          n_syntaxes;
-    bool            has_role, scu_role,
-        scp_role; // role selection for the abstract syntax: of the requestor as SCU, SCP
 };
 
 struct assoc_role { // SCP/SCU Role Selection 0x54: what the requestor may be
