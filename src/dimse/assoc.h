@@ -75,13 +75,15 @@ enum err msg_data_all(struct assoc *a, struct buf *out, struct errmsg *e);
 enum err msg_send(struct assoc *a, uint8_t context, const struct cmd *c, const struct bytes *data,
                   struct errmsg *e);
 /* Command (has_data) now, data set in pieces: begin, add …, end.  The command goes out with the
- * first PDU's worth of data.  A message given up between costs nothing while it is still in the
- * buffer (about 128 KiB); later, the next thing sent is an abort, ERR_CLOSED. */
+ * first PDU's worth of data. */
 enum err msg_send_begin(struct assoc *a, uint8_t context, const struct cmd *c, struct errmsg *e);
 enum err msg_send_add(struct assoc *a, struct bytes piece, struct errmsg *e);
-/* n bytes of a file from `at`.  ERR_IO: it cannot be read; the message is given up as above. */
+/* n bytes of a file from `at`.  ERR_IO: it cannot be read, and the message is cancelled. */
 enum err msg_send_file(struct assoc *a, int fd, uint64_t at, uint64_t n, struct errmsg *e);
 enum err msg_send_end(struct assoc *a, struct errmsg *e);
+/* Gives up a message that was begun: it costs nothing while it is still in the buffer (about 128
+ * KiB), later the association is aborted.  Sending another message instead does the same. */
+void     msg_send_cancel(struct assoc *a);
 
 uint16_t assoc_next_id(struct assoc *a);                   // message ids of requests
 enum err assoc_release(struct assoc *a, struct errmsg *e); // client: A-RELEASE and its answer

@@ -323,6 +323,11 @@ enum err msg_send_file(struct assoc *a, int fd, uint64_t at, uint64_t n, struct 
     return rc;
 }
 
+void msg_send_cancel(struct assoc *a)
+{
+    (void)drop_unfinished(a, NULL);
+}
+
 enum err msg_send_end(struct assoc *a, struct errmsg *e)
 {
     struct stage *s = &a->stage;
