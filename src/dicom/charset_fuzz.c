@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CLEANUP(buf_done) struct buf out;
     buf_init(&out, 8 << 20);
     charset_decode(specific, vr, in, &out);
-    struct str text;
+    struct str text = {0};
     check(out.err == ERR_OK && utf8_check((struct bytes){out.ptr, out.len}, &text));
     check_values(specific, vr, in, str_bytes(text));
     check_encoding(specific, vr, text);

@@ -804,8 +804,8 @@ static const char *const names[] = {
     "COEUR^JACQUES",
     "VAN DER BERG^A^B^DR",
     "VAN-DER-BERG^A",
-    "Yamada^Tarou=\xE5\xB1\xB1\xE7\x94\xB0^\xE5\xA4\xAA\xE9\x83\x8E="
-    "\xE3\x82\x84\xE3\x81\xBE\xE3\x81\xA0",
+    ("Yamada^Tarou=\xE5\xB1\xB1\xE7\x94\xB0^\xE5\xA4\xAA\xE9\x83\x8E="
+     "\xE3\x82\x84\xE3\x81\xBE\xE3\x81\xA0"),
     "=\xE5\xB1\xB1\xE7\x94\xB0^\xE8\x8A\xB1",
     "YAMADA",
     "A_B%C^[X]",
@@ -856,8 +856,8 @@ static const char *const texts[] = {
     "a12",
     " A12",
     "A 1  2",
-    "\xC3\x89"
-    "123",
+    ("\xC3\x89"
+     "123"),
     "E123",
     "99",
     "A\\B",
