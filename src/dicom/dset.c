@@ -228,6 +228,18 @@ static bool is_plain(struct bytes b)
     return true;
 }
 
+static struct bytes trim(struct bytes b, bool front)
+{
+    while (b.len > 0 && (b.ptr[b.len - 1] == ' ' || b.ptr[b.len - 1] == 0)) {
+        b.len--;
+    }
+    struct cur c = cur_of(b);
+    while (front && cur_left(&c) > 0 && c.p[0] == ' ') {
+        (void)cur_u8(&c);
+    }
+    return cur_bytes(&c, cur_left(&c));
+}
+
 /* A text of another data set in the character set of this one. */
 static enum err copy_text(struct dset *d, const struct dset *from, const struct elem *el)
 {
@@ -236,7 +248,7 @@ static enum err copy_text(struct dset *d, const struct dset *from, const struct 
     struct bytes                 text;
     buf_init(&utf8, LIMIT_DSET);
     buf_init(&coded, LIMIT_DSET);
-    charset_decode(dset_charset(from), el->vr, el->value, &utf8);
+    charset_decode(dset_charset(from), el->vr, trim(el->value, false), &utf8);
     if (buf_end(&utf8, &text) != ERR_OK) {
         return ERR_NOMEM;
     }
@@ -299,18 +311,6 @@ enum err dset_copy(struct dset *d, const struct dset *from, const struct elem *e
 static bool keeps_front(enum vr vr)
 {
     return vr == VR_ST || vr == VR_LT || vr == VR_UT || vr == VR_UC;
-}
-
-static struct bytes trim(struct bytes b, bool front)
-{
-    while (b.len > 0 && (b.ptr[b.len - 1] == ' ' || b.ptr[b.len - 1] == 0)) {
-        b.len--;
-    }
-    struct cur c = cur_of(b);
-    while (front && cur_left(&c) > 0 && c.p[0] == ' ') {
-        (void)cur_u8(&c);
-    }
-    return cur_bytes(&c, cur_left(&c));
 }
 
 static bool is_ascii(struct bytes b)

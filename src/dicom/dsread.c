@@ -13,6 +13,7 @@ enum {
     GROUP_PIXELS = 0x7FE0,
     HEAD_SHORT = 8,
     HEAD_LONG = 12,
+    FIRST_LENGTH = 0x2020,
     SMALL_SKIP = 8, // shorter values are read over, longer ones jumped over
 };
 
@@ -176,6 +177,13 @@ static bool is_letter_pair(const uint8_t *p)
     return p[0] >= 'A' && p[0] <= 'Z' && p[1] >= 'A' && p[1] <= 'Z';
 }
 
+/* A length that the first element of a data set or item has; two letters or blanks where the VR
+ * stands are a larger one. */
+static bool is_small(uint32_t len)
+{
+    return len < FIRST_LENGTH;
+}
+
 /*
  * First header of the data set: is it in another of the three encodings than said?  A VR tells
  * explicit from implicit; groups are small numbers, so the smaller reading is the byte order.
@@ -185,7 +193,8 @@ static void find_switched(struct dsread *r, const uint8_t *p)
     struct ds_level *l = &r->level[0];
     bool             has_vr = vr_parse(p[4], p[5]) != VR_NONE;
     bool             big = has_vr && get_u16(p, true) < get_u16(p, false);
-    if (!has_vr && (is_letter_pair(p + 4) || get_u16(p, false) > get_u16(p, true))) {
+    bool implicit = get_u16(p, false) < get_u16(p, true) && is_small(get_u32(p + 4, false));
+    if (!has_vr && !implicit) {
         return; // an unknown VR, or nothing that we know
     }
     if ((has_vr != l->explicit_vr || big != l->big) && tolerate(r, LENIENT_SWITCHED)) {
@@ -205,9 +214,8 @@ static void find_item_encoding(struct dsread *r, const uint8_t *p)
         return;
     }
     if (l->explicit_vr) {
-        bool fits = len == LEN32_UNDEFINED || len <= room;
-        if (!has_vr && !is_letter_pair(p + 4) && fits &&
-            tolerate(r, LENIENT_IMPLICIT_IN_EXPLICIT)) {
+        bool implicit = len == LEN32_UNDEFINED || (len <= room && is_small(len));
+        if (!has_vr && implicit && tolerate(r, LENIENT_IMPLICIT_IN_EXPLICIT)) {
             l->explicit_vr = false;
         }
     } else if (has_vr && (len > room || dict_vr(get_tag(p, l->big)) == vr_parse(p[4], p[5])) &&

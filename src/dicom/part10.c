@@ -106,7 +106,7 @@ static enum err meta_elem(struct cur *c, uint32_t *ret_tag, struct bytes *ret_va
 
 /*
  * The elements of group 0002.  The group number says where they end, since group lengths are wrong
- * in real files; the length only spares a look at what follows.
+ * in real files; the length only spares the wait for what follows.
  */
 static enum err meta_parse(struct bytes front, size_t start, bool whole, struct part10_meta *m,
                            struct errmsg *e)
@@ -118,7 +118,8 @@ static enum err meta_parse(struct bytes front, size_t start, bool whole, struct 
         size_t     at = front.len - cur_left(&c);
         struct cur peek = c;
         uint16_t   group = cur_u16le(&peek);
-        if (at == end || (whole && cur_left(&c) == 0) || (peek.err == ERR_OK && group != 2)) {
+        bool over = peek.err == ERR_OK ? group != 2 : at == end || (whole && cur_left(&c) == 0);
+        if (over) {
             m->size = at;
             return ERR_OK;
         }
