@@ -6,14 +6,13 @@
 #include "base/limits.h"
 #include "dicom/dspull.h"
 
-/* Same elements and values.  Implicit VR forgets: with `vrs` off, private elements that came back
- * as UN are compared by their bytes. */
+/* Same elements and values.  With `vrs` off only values count: implicit VR forgets what was UN, and
+ * OB from OW. */
 static inline bool same_dset(const struct dset *a, const struct dset *b, bool vrs);
 
 static inline bool same_elem(const struct elem *a, const struct elem *b, bool vrs)
 {
-    bool vr = a->vr == b->vr || (!vrs && (a->vr == VR_UN || b->vr == VR_UN));
-    if (a->tag != b->tag || !vr || a->left_out != b->left_out ||
+    if (a->tag != b->tag || (vrs && a->vr != b->vr) || a->left_out != b->left_out ||
         a->encapsulated != b->encapsulated || a->n_items != b->n_items) {
         return false;
     }

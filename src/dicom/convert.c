@@ -119,23 +119,34 @@ static enum err on_elem(struct conv *c, struct dsread *r, const struct ds_token 
     return ERR_OK;
 }
 
+/* A piece in the other byte order; the pad is part of the last unit. */
+static enum err turn(struct conv *c, struct bytes *piece, bool pad, struct errmsg *e)
+{
+    buf_clear(&c->turned);
+    buf_add(&c->turned, *piece);
+    if (pad) {
+        buf_u8(&c->turned, vr_pad(c->vr));
+    }
+    if (buf_end(&c->turned, piece) != ERR_OK) {
+        return err_set(e, ERR_NOMEM, "no memory to convert");
+    }
+    swap_units(c->turned.ptr, c->turned.len, vr_unit(c->vr));
+    return ERR_OK;
+}
+
 static enum err on_data(struct conv *c, const struct ds_token *t, struct errmsg *e)
 {
     struct bytes piece = t->data;
-    size_t       unit = vr_unit(c->vr);
-    if (t->big != c->to->big_endian && unit > 1) {
-        buf_clear(&c->turned);
-        buf_add(&c->turned, piece);
-        if (buf_end(&c->turned, &piece) != ERR_OK) {
-            return err_set(e, ERR_NOMEM, "no memory to convert");
-        }
-        swap_units(c->turned.ptr, c->turned.len, unit);
+    c->left -= piece.len;
+    bool pad = c->odd && c->left == 0;
+    if (t->big != c->to->big_endian && vr_unit(c->vr) > 1) {
+        enum err rc = turn(c, &piece, pad, e);
+        return rc == ERR_OK ? out_bytes(&c->out, piece, e) : rc;
     }
     enum err rc = out_bytes(&c->out, piece, e);
-    c->left -= piece.len;
-    if (rc == ERR_OK && c->left == 0 && c->odd) {
-        uint8_t pad = vr_pad(c->vr);
-        rc = out_bytes(&c->out, (struct bytes){&pad, 1}, e);
+    if (rc == ERR_OK && pad) {
+        uint8_t blank = vr_pad(c->vr);
+        rc = out_bytes(&c->out, (struct bytes){&blank, 1}, e);
     }
     return rc;
 }
@@ -249,7 +260,7 @@ enum err convert_stream(const struct dsrc *src, uint64_t at, const struct syntax
     struct syntax s = same ? as_bytes(from) : *from;
     struct conv   c = {.to = to};
     struct dspull p;
-    buf_init(&c.turned, STAGE);
+    buf_init(&c.turned, STAGE + 1); // a window and a pad
     enum err rc = dspull_init(&p, src, at, &s, LENIENT_ALL & ~(unsigned)LENIENT_SHORT_PIXELS, e);
     if (rc == ERR_OK) {
         rc = out_init(&c.out, sink, ctx, to->deflated && !same, e);

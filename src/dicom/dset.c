@@ -396,10 +396,10 @@ static int64_t get_signed(uint64_t v, size_t unit)
     return (int64_t)(v << shift) >> shift;
 }
 
-static bool binary_int(const struct elem *el, int64_t *ret)
+static bool binary_int(const struct elem *el, enum vr vr, int64_t *ret)
 {
-    bool   is_signed = el->vr == VR_SS || el->vr == VR_SL || el->vr == VR_SV;
-    size_t unit = vr_unit(el->vr);
+    bool   is_signed = vr == VR_SS || vr == VR_SL || vr == VR_SV;
+    size_t unit = vr_unit(vr);
     if (el->value.len < unit) {
         return false;
     }
@@ -434,15 +434,16 @@ bool dset_int(const struct dset *d, uint32_t tag, int64_t *ret)
     if (el == NULL) {
         return false;
     }
-    if (el->vr == VR_IS) {
+    enum vr vr = el->vr == VR_UN ? dict_vr(tag) : el->vr;
+    if (vr == VR_IS) {
         return parse_i64(dset_str_at(d, tag, 0), ret);
     }
-    if (el->vr == VR_DS) {
+    if (vr == VR_DS) {
         return whole_decimal(dset_str_at(d, tag, 0), ret);
     }
-    bool binary = el->vr == VR_US || el->vr == VR_SS || el->vr == VR_UL || el->vr == VR_SL ||
-                  el->vr == VR_SV || el->vr == VR_UV;
-    return binary && binary_int(el, ret);
+    bool binary =
+        vr == VR_US || vr == VR_SS || vr == VR_UL || vr == VR_SL || vr == VR_SV || vr == VR_UV;
+    return binary && binary_int(el, vr, ret);
 }
 
 bool dset_u16(const struct dset *d, uint32_t tag, uint16_t *ret)

@@ -69,7 +69,8 @@ struct str   dset_str_at(const struct dset *d, uint32_t tag, size_t i);
  * become U+FFFD. */
 struct str   dset_text(const struct dset *d, uint32_t tag);
 bool         dset_int(const struct dset *d, uint32_t tag,
-                      int64_t *ret); // US SS UL SL SV UV IS (and DS that is whole): first value
+                      int64_t *ret); // US SS UL SL SV UV IS (and DS that is whole): first value; UN of a
+                                     // known tag as its dictionary VR
 bool         dset_u16(const struct dset *d, uint32_t tag, uint16_t *ret);
 /* The Specific Character Set in force here (own or inherited): the raw value of (0008,0005). */
 struct bytes dset_charset(const struct dset *d);
@@ -135,8 +136,9 @@ enum err dset_read(const struct dsrc *src, uint64_t at, const struct syntax *s,
                    struct parse_opts *opts, struct arena *a, struct dset **ret,
                    struct errmsg *e) MUST_USE;
 
-/* Write in a syntax; undefined = sequences and items with undefined lengths (else defined).  Group
- * lengths are dropped except group 0000 and 0002, which are computed.  Left-out values make
- * ERR_UNSUPPORTED. */
+/* Write in a syntax; undefined = sequences and items with undefined lengths (else defined, but for
+ * sequences in implicit VR that the dictionary does not know: only their undefined length tells
+ * what they are).  Group lengths are dropped except group 0000 and 0002, which are computed.
+ * Left-out values make ERR_UNSUPPORTED. */
 enum err dset_write(const struct dset *d, const struct syntax *s, bool undefined, struct buf *out,
                     struct errmsg *e) MUST_USE;

@@ -8,7 +8,10 @@
 #include "dicom/check_priv.h"
 
 /* Byte strings with their length, NULs and all. */
-#define B(literal) {(const uint8_t *)"" literal, sizeof(literal) - 1}
+#define B(literal)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)"" literal, sizeof(literal) - 1                                           \
+    }
 
 static struct dset *parse(struct arena *a, struct bytes in, const struct syntax *s,
                           unsigned lenient)
@@ -42,9 +45,8 @@ static const struct deviation deviations[] = {
      LENIENT_ORDER, ERR_SYNTAX, 0x00100010, 4},
     {"twice, the last wins", &SYNTAX_EXPLICIT, B("\x10\0\x20\0LO\2\0ab\x10\0\x20\0LO\4\0abcd"),
      LENIENT_ORDER, ERR_SYNTAX, 0x00100020, 4},
-    {"VR of two blanks", &SYNTAX_EXPLICIT,
-     B("\x10\0\x20\0  \2\0ab\x28\0\x10\0US\2\0\4\0"), LENIENT_VR_UNKNOWN, ERR_SYNTAX, 0x00280010,
-     2},
+    {"VR of two blanks", &SYNTAX_EXPLICIT, B("\x10\0\x20\0  \2\0ab\x28\0\x10\0US\2\0\4\0"),
+     LENIENT_VR_UNKNOWN, ERR_SYNTAX, 0x00280010, 2},
     {"VR of the future, 32-bit length", &SYNTAX_EXPLICIT,
      B("\x10\0\x20\0ZZ\0\0\2\0\0\0ab\x28\0\x10\0US\2\0\4\0"), LENIENT_VR_UNKNOWN, ERR_SYNTAX,
      0x00100020, 2},
@@ -132,7 +134,7 @@ static void each_leniency_is_needed_and_suffices(void **state)
         check_deviation(c, 0, c->strict);
         check_deviation(c, c->need, ERR_OK);
         check_deviation(c, LENIENT_ALL, ERR_OK);
-        struct parse_opts o = {.lenient = LENIENT_ALL & ~c->need};
+        struct parse_opts                o = {.lenient = LENIENT_ALL & ~c->need};
         CLEANUP(arena_done) struct arena a;
         arena_init(&a, 1 << 20);
         struct dset *d;
@@ -152,8 +154,9 @@ static const struct {
     {"long header cut", &SYNTAX_EXPLICIT, B("\x10\0\x20\0OB\0\0\2\0\0"), ERR_MORE},
     {"value cut", &SYNTAX_EXPLICIT, B("\x10\0\x20\0LO\4\0abc"), ERR_MORE},
     {"value that never comes", &SYNTAX_IMPLICIT, B("\x10\0\x20\0\xFE\xFF\xFF\xFF"), ERR_MORE},
-    {"LO of undefined length", &SYNTAX_EXPLICIT, B("\x10\0\x20\0UT\0\0\xFF\xFF\xFF\xFF"
-                                                   "ab"),
+    {"LO of undefined length", &SYNTAX_EXPLICIT,
+     B("\x10\0\x20\0UT\0\0\xFF\xFF\xFF\xFF"
+       "ab"),
      ERR_SYNTAX},
     {"no item in a sequence", &SYNTAX_EXPLICIT,
      B("\x08\0\x40\x11SQ\0\0\x0A\0\0\0\x10\0\x20\0LO\2\0ab"), ERR_SYNTAX},
@@ -173,8 +176,8 @@ static const struct {
     {"element among fragments", &SYNTAX_EXPLICIT,
      B("\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\x10\0\x20\0LO\2\0ab"), ERR_SYNTAX},
     {"item at the top", &SYNTAX_EXPLICIT, B("\xFE\xFF\0\xE0\0\0\0\0"), ERR_SYNTAX},
-    {"text after the end", &SYNTAX_EXPLICIT,
-     B("\x10\0\x20\0LO\2\0ab\0\0\0\0\0\0\0\0\0\0garbage"), ERR_SYNTAX},
+    {"text after the end", &SYNTAX_EXPLICIT, B("\x10\0\x20\0LO\2\0ab\0\0\0\0\0\0\0\0\0\0garbage"),
+     ERR_SYNTAX},
     {"deflate of noise", &SYNTAX_DEFLATED, B("\xFF\xFF\xFF\xFF\xFF\xFF"), ERR_SYNTAX},
 };
 
@@ -213,9 +216,9 @@ static size_t nest(uint8_t *to, size_t depth)
 static void nesting_ends_at_its_limit(void **state)
 {
     (void)state;
-    static uint8_t    in[20 * (LIMIT_SQ_DEPTH + 1)];
-    struct parse_opts o = {.lenient = LENIENT_NO_DELIMITER};
-    struct dset      *d = NULL;
+    static uint8_t                   in[20 * (LIMIT_SQ_DEPTH + 1)];
+    struct parse_opts                o = {.lenient = LENIENT_NO_DELIMITER};
+    struct dset                     *d = NULL;
     CLEANUP(arena_done) struct arena a;
     arena_init(&a, 1 << 20);
     size_t n = nest(in, LIMIT_SQ_DEPTH);
@@ -233,8 +236,8 @@ static void memory_stays_under_the_cap(void **state)
     (void)state;
     static uint8_t in[64 << 10];
     for (size_t i = 0; i + 8 <= sizeof(in); i += 8) { // empty private elements
-        const uint8_t el[8] = {9, (uint8_t)(i >> 16), (uint8_t)(i >> 3), (uint8_t)(i >> 11), 'L',
-                               'O', 0, 0};
+        const uint8_t el[8] = {
+            9, (uint8_t)(i >> 16), (uint8_t)(i >> 3), (uint8_t)(i >> 11), 'L', 'O', 0, 0};
         memcpy(in + i, el, sizeof(el));
     }
     for (size_t cap = 0; cap < 4 << 20; cap = cap * 2 + 64) {
@@ -243,8 +246,7 @@ static void memory_stays_under_the_cap(void **state)
         struct dset      *d = NULL;
         struct errmsg     e = {0};
         struct parse_opts o = {.lenient = LENIENT_ALL};
-        enum err          rc =
-            dset_parse((struct bytes){in, sizeof(in)}, &SYNTAX_EXPLICIT, &o, &a, &d, &e);
+        enum err rc = dset_parse((struct bytes){in, sizeof(in)}, &SYNTAX_EXPLICIT, &o, &a, &d, &e);
         assert_true(a.used <= cap);
         assert_true(rc == ERR_OK || rc == ERR_LIMIT);
         assert_true((rc == ERR_OK) == (d != NULL));
@@ -254,16 +256,14 @@ static void memory_stays_under_the_cap(void **state)
 static void stop_tag_asks_for_more_until_it_is_seen(void **state)
 {
     (void)state;
-    static const struct bytes in =
-        B("\x10\0\x20\0LO\2\0ab\x20\0\x0D\0UI\4\0"
-          "1.2\0\x28\0\x10\0US\2\0\4\0\xE0\x7F\x10\0OW\0\0\xFF\xFF\0\0");
+    static const struct bytes in = B("\x10\0\x20\0LO\2\0ab\x20\0\x0D\0UI\4\0"
+                                     "1.2\0\x28\0\x10\0US\2\0\4\0\xE0\x7F\x10\0OW\0\0\xFF\xFF\0\0");
     for (size_t n = 0; n <= in.len; n++) {
         CLEANUP(arena_done) struct arena a;
         arena_init(&a, 1 << 20);
         struct dset      *d = NULL;
         struct parse_opts o = {.stop_tag = 0x00280000};
-        enum err          rc =
-            dset_parse((struct bytes){in.ptr, n}, &SYNTAX_EXPLICIT, &o, &a, &d, NULL);
+        enum err rc = dset_parse((struct bytes){in.ptr, n}, &SYNTAX_EXPLICIT, &o, &a, &d, NULL);
         assert_int_equal(rc, n < 10 + 12 + 8 ? ERR_MORE : ERR_OK);
         if (rc == ERR_OK) {
             assert_int_equal(d->n, 2);
@@ -275,7 +275,7 @@ static void stop_tag_asks_for_more_until_it_is_seen(void **state)
 static void long_values_are_left_out_with_their_place(void **state)
 {
     (void)state;
-    static const struct bytes in = B("\x10\0\x20\0LO\4\0abcd\x28\0\x10\0US\2\0\4\0");
+    static const struct bytes        in = B("\x10\0\x20\0LO\4\0abcd\x28\0\x10\0US\2\0\4\0");
     CLEANUP(arena_done) struct arena a;
     arena_init(&a, 1 << 20);
     struct parse_opts o = {.max_value = 2};
@@ -396,13 +396,15 @@ static void strings_are_trimmed_and_split(void **state)
     assert_true(str_eq(dset_str_at(d, 0x00080008, 4), STR("")));
     assert_int_equal(dset_put(d, 0x00204000, VR_LT, (struct bytes)B("  text \0")), ERR_OK);
     assert_true(str_eq(dset_str(d, 0x00204000), STR("  text")));
+
     static const struct {
         struct str s;
         bool       ok;
         int64_t    v;
-    } decimals[] = {{STR("3"), true, 3},       {STR(" 3.000 "), true, 3}, {STR("-3e2"), true, -300},
-                    {STR("+4\\5"), true, 4},   {STR("3.5"), false, 0},    {STR(""), false, 0},
-                    {STR("1e300"), false, 0},  {STR("x"), false, 0}};
+    } decimals[] = {{STR("3"), true, 3},      {STR(" 3.000 "), true, 3}, {STR("-3e2"), true, -300},
+                    {STR("+4\\5"), true, 4},  {STR("3.5"), false, 0},    {STR(""), false, 0},
+                    {STR("1e300"), false, 0}, {STR("x"), false, 0}};
+
     for (size_t i = 0; i < sizeof(decimals) / sizeof(decimals[0]); i++) {
         assert_int_equal(dset_put_str(d, 0x00281050, decimals[i].s), ERR_OK);
         assert_int_equal(dset_int(d, 0x00281050, &v), decimals[i].ok);
@@ -430,7 +432,7 @@ static void writing_and_parsing_give_the_same(void **state)
     (void)state;
     static const struct syntax *const all[] = {&SYNTAX_IMPLICIT, &SYNTAX_EXPLICIT, &SYNTAX_BIG,
                                                &SYNTAX_DEFLATED};
-    CLEANUP(arena_done) struct arena a;
+    CLEANUP(arena_done) struct arena  a;
     arena_init(&a, 16 << 20);
     struct dset *d = make(&a);
     for (size_t i = 0; i < 8; i++) {

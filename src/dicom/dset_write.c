@@ -112,13 +112,11 @@ static enum err write_value(struct writer *w, const struct elem *el)
     uint32_t len = (uint32_t)(el->value.len + odd);
     size_t   unit = w->s->big_endian ? vr_unit(vr_written(w->s, el->vr, len)) : 1;
     head_write(w->out, w->s, el->tag, el->vr, len);
-    uint8_t *p = el->value.len > 0 ? buf_grow(w->out, el->value.len) : NULL;
+    uint8_t *p = len > 0 ? buf_grow(w->out, len) : NULL;
     if (p != NULL) {
+        p[len - 1] = vr_pad(el->vr);
         memcpy(p, el->value.ptr, el->value.len);
-        swap_units(p, unit > 1 ? el->value.len : 0, unit);
-    }
-    if (odd != 0) {
-        buf_u8(w->out, vr_pad(el->vr));
+        swap_units(p, unit > 1 ? len : 0, unit);
     }
     return ERR_OK;
 }
@@ -185,13 +183,14 @@ static enum err write_items(struct writer *w, const struct elem *el, unsigned de
     if (depth >= LIMIT_SQ_DEPTH) {
         return err_set(w->e, ERR_LIMIT, "more than %d nested sequences", LIMIT_SQ_DEPTH);
     }
-    head_write(w->out, w->s, el->tag, VR_SQ, w->undefined ? LEN32_UNDEFINED : 0);
+    bool undefined = w->undefined || (!w->s->explicit_vr && dict_vr(el->tag) != VR_SQ);
+    head_write(w->out, w->s, el->tag, VR_SQ, undefined ? LEN32_UNDEFINED : 0);
     size_t   at = w->out->len - (w->out->err == ERR_OK ? 4 : 0);
     enum err rc = ERR_OK;
     for (size_t i = 0; rc == ERR_OK && i < el->n_items; i++) {
         rc = write_item(w, el->items[i], depth + 1);
     }
-    if (rc == ERR_OK && w->undefined) {
+    if (rc == ERR_OK && undefined) {
         delim_write(w->out, w->s, TAG_SEQ_END, 0);
     } else if (rc == ERR_OK) {
         rc = patch_length(w, at);

@@ -14,6 +14,7 @@ enum {
     HEAD_SHORT = 8,
     HEAD_LONG = 12,
     FIRST_LENGTH = 0x2020,
+    LOW_GROUP = 0xFF,
     SMALL_SKIP = 8, // shorter values are read over, longer ones jumped over
 };
 
@@ -181,20 +182,21 @@ static bool is_letter_pair(const uint8_t *p)
  * stands are a larger one. */
 static bool is_small(uint32_t len)
 {
-    return len < FIRST_LENGTH;
+    return len < FIRST_LENGTH || len == LEN32_UNDEFINED;
 }
 
 /*
  * First header of the data set: is it in another of the three encodings than said?  A VR tells
- * explicit from implicit; groups are small numbers, so the smaller reading is the byte order.
+ * explicit from implicit; data sets begin in low groups, so only one byte order makes one of it.
  */
 static void find_switched(struct dsread *r, const uint8_t *p)
 {
     struct ds_level *l = &r->level[0];
     bool             has_vr = vr_parse(p[4], p[5]) != VR_NONE;
-    bool             big = has_vr && get_u16(p, true) < get_u16(p, false);
-    bool implicit = get_u16(p, false) < get_u16(p, true) && is_small(get_u32(p + 4, false));
-    if (!has_vr && !implicit) {
+    uint16_t         said = get_u16(p, l->big), other = get_u16(p, !l->big);
+    bool             turned = said > LOW_GROUP && other > 0 && other <= LOW_GROUP;
+    bool             big = turned ? !l->big : l->big;
+    if (!has_vr && (big || !is_small(get_u32(p + 4, false)))) {
         return; // an unknown VR, or nothing that we know
     }
     if ((has_vr != l->explicit_vr || big != l->big) && tolerate(r, LENIENT_SWITCHED)) {
@@ -214,7 +216,7 @@ static void find_item_encoding(struct dsread *r, const uint8_t *p)
         return;
     }
     if (l->explicit_vr) {
-        bool implicit = len == LEN32_UNDEFINED || (len <= room && is_small(len));
+        bool implicit = is_small(len) && (len <= room || len == LEN32_UNDEFINED);
         if (!has_vr && implicit && tolerate(r, LENIENT_IMPLICIT_IN_EXPLICIT)) {
             l->explicit_vr = false;
         }
@@ -320,7 +322,7 @@ static enum err open_undefined(struct dsread *r, const struct head *h, struct ds
     t->kind = pixels ? DS_PIXELS : DS_SEQ;
     t->len = LEN_UNDEFINED;
     enum err rc = push(r, h, pixels, e);
-    t->vr = pixels ? h->vr : VR_SQ;
+    t->vr = !pixels ? VR_SQ : h->vr == VR_OW ? VR_OW : VR_OB;
     return rc;
 }
 

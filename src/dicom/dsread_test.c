@@ -7,7 +7,10 @@
 
 #include "dicom/check_priv.h"
 
-#define B(literal) {(const uint8_t *)"" literal, sizeof(literal) - 1}
+#define B(literal)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)"" literal, sizeof(literal) - 1                                           \
+    }
 
 static const struct {
     const char          *what;
@@ -55,8 +58,7 @@ static void windows_of_any_size_give_the_same_tokens(void **state)
     for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
         for (unsigned lenient = 0; lenient <= LENIENT_ALL; lenient += LENIENT_ALL) {
             enum err whole_rc, rc;
-            uint64_t whole =
-                sum_tokens(streams[i].in, streams[i].s, lenient, SIZE_MAX, &whole_rc);
+            uint64_t whole = sum_tokens(streams[i].in, streams[i].s, lenient, SIZE_MAX, &whole_rc);
             if (lenient == 0 && whole_rc != streams[i].want) {
                 fail_msg("%s: %s", streams[i].what, err_name(whole_rc));
             }
@@ -207,8 +209,8 @@ static void six_gigabytes_are_walked_in_a_few_reads(void **state)
         uint64_t          total = 0;
         struct dsrc       src = {.read = big_read,
                                  .ctx = &total,
-                                 .size = known ? BIG_HEAD + 2 * (BIG_FRAGMENT + 8) + BIG_TAIL
-                                               : UINT64_MAX};
+                                 .size =
+                               known ? BIG_HEAD + 2 * (BIG_FRAGMENT + 8) + BIG_TAIL : UINT64_MAX};
         struct parse_opts o = {0};
         struct dset      *d;
         assert_int_equal(dset_read(&src, 0, &SYNTAX_EXPLICIT, &o, &a, &d, NULL), ERR_OK);

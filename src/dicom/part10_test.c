@@ -8,7 +8,10 @@
 #include "base/limits.h"
 #include "dicom/part10.h"
 
-#define B(literal) {(const uint8_t *)"" literal, sizeof(literal) - 1}
+#define B(literal)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)"" literal, sizeof(literal) - 1                                           \
+    }
 
 static const struct part10_meta full = {.class_uid = {"1.2.840.10008.5.1.4.1.1.2", 25},
                                         .sop_uid = {"1.2.3", 5},
@@ -26,7 +29,7 @@ static void write_file(struct buf *b, const struct part10_meta *m, struct bytes 
 static void what_is_written_reads_back(void **state)
 {
     (void)state;
-    static const struct bytes data = B("\0\x10\0\x20LO\0\2ab");
+    static const struct bytes    data = B("\0\x10\0\x20LO\0\2ab");
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 1 << 16);
     write_file(&b, &full, data);
@@ -48,7 +51,7 @@ static void what_is_written_reads_back(void **state)
 static void a_file_is_read_whole(void **state)
 {
     (void)state;
-    static const struct bytes data = B("\0\x10\0\x20LO\0\2ab");
+    static const struct bytes    data = B("\0\x10\0\x20LO\0\2ab");
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 1 << 16);
     write_file(&b, &full, data);
@@ -93,7 +96,7 @@ static void a_file_without_data_set_is_empty(void **state)
 static void long_meta_information_is_read_on(void **state)
 {
     (void)state;
-    static uint8_t secret[50000];
+    static uint8_t               secret[50000];
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 1 << 20);
     assert_int_equal(part10_write(&full, &b, NULL), ERR_OK);
@@ -121,8 +124,9 @@ static const struct {
     const struct syntax *s; // NULL: refused
 } bare[] = {
     {"explicit little endian", B("\x08\0\x05\0CS\x0A\0ISO_IR 100"), &SYNTAX_EXPLICIT},
-    {"explicit big endian", B("\0\x08\0\x05"
-                              "CS\0\x0AISO_IR 100"),
+    {"explicit big endian",
+     B("\0\x08\0\x05"
+       "CS\0\x0AISO_IR 100"),
      &SYNTAX_BIG},
     {"implicit", B("\x08\0\x05\0\x0A\0\0\0ISO_IR 100"), &SYNTAX_IMPLICIT},
     {"text", B("Lorem ipsum dolor sit amet"), NULL},
@@ -160,15 +164,34 @@ static const struct {
     bool         prefix;
     bool         big;
 } odd[] = {
-    {"no group length", B("\2\0\x10\0UI\x14\0" "1.2.840.10008.1.2.2\0"), true, true},
-    {"no preamble", B("\2\0\0\0UL\4\0\x1C\0\0\0\2\0\x10\0UI\x14\0" "1.2.840.10008.1.2.2\0"), false,
-     true},
-    {"wrong group length", B("\2\0\0\0UL\4\0\xFF\xFF\0\0\2\0\x10\0UI\x14\0" "1.2.840.10008.1.2.2\0"),
+    {"no group length",
+     B("\2\0\x10\0UI\x14\0"
+       "1.2.840.10008.1.2.2\0"),
      true, true},
-    {"implicit VR", B("\2\0\x10\0\x14\0\0\0" "1.2.840.10008.1.2.2\0"), true, true},
-    {"no transfer syntax", B("\2\0\x02\0UI\4\0" "1.2\0"), true, true},
-    {"padded with a blank", B("\2\0\x10\0UI\x14\0" "1.2.840.10008.1.2.2 "), true, true},
-    {"transfer syntax nobody knows", B("\2\0\x10\0UI\x04\0" "9.9\0"), true, false},
+    {"no preamble",
+     B("\2\0\0\0UL\4\0\x1C\0\0\0\2\0\x10\0UI\x14\0"
+       "1.2.840.10008.1.2.2\0"),
+     false, true},
+    {"wrong group length",
+     B("\2\0\0\0UL\4\0\xFF\xFF\0\0\2\0\x10\0UI\x14\0"
+       "1.2.840.10008.1.2.2\0"),
+     true, true},
+    {"implicit VR",
+     B("\2\0\x10\0\x14\0\0\0"
+       "1.2.840.10008.1.2.2\0"),
+     true, true},
+    {"no transfer syntax",
+     B("\2\0\x02\0UI\4\0"
+       "1.2\0"),
+     true, true},
+    {"padded with a blank",
+     B("\2\0\x10\0UI\x14\0"
+       "1.2.840.10008.1.2.2 "),
+     true, true},
+    {"transfer syntax nobody knows",
+     B("\2\0\x10\0UI\x04\0"
+       "9.9\0"),
+     true, false},
 };
 
 static void deviant_meta_information_is_understood(void **state)
