@@ -106,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_windows(in, s, lenient);
     }
     struct dsrc src = dsrc_of_bytes(&in);
-    (void)convert_stream(&src, 0, s, plain[head >> 3 & 3], sink, &sum, NULL);
+    rc = convert_stream(&src, 0, s, plain[head >> 3 & 3], sink, &sum, NULL);
+    must(rc != ERR_MORE, "a source has no more to give");
     return sum == 1;
 }
