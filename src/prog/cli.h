@@ -53,4 +53,5 @@ int cmd_import(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_reindex(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_scu(int argc, char **argv); // echo, send, find, get, move
 int cmd_bench(int argc, char **argv);

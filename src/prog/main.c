@@ -15,6 +15,11 @@ static const struct {
     {"export", cmd_export, "write a tenant's images as a tree of DICOM files"},
     {"verify", cmd_verify, "check every image of the packs, or of an export"},
     {"doctor", cmd_doctor, "check a set-up and say what to mend"},
+    {"echo", cmd_scu, "DICOM client: C-ECHO"},
+    {"send", cmd_scu, "DICOM client: C-STORE of files and folders"},
+    {"find", cmd_scu, "DICOM client: C-FIND"},
+    {"get", cmd_scu, "DICOM client: C-GET into a folder"},
+    {"move", cmd_scu, "DICOM client: C-MOVE to another node"},
     {"bench", cmd_bench, "load a DICOM node and measure it"},
     {"reindex", cmd_reindex, "rebuild the index from the packs"},
 };
