@@ -261,7 +261,7 @@ static size_t send_some(struct client *c, struct outbox *box, size_t from, struc
     return good ? n - from : 0;
 }
 
-static int send(struct client *c, struct errmsg *e)
+static int send_files(struct client *c, struct errmsg *e)
 {
     struct outbox box = {0};
     int           rc = EXIT_DONE;
@@ -520,7 +520,7 @@ int cmd_scu(int argc, char **argv)
     static const struct {
         const char *name;
         int (*fn)(struct client *c, struct errmsg *e);
-    } verbs[] = {{"echo", echo}, {"send", send}, {"find", find}, {"get", get}, {"move", move}};
+    } verbs[] = {{"echo", echo}, {"send", send_files}, {"find", find}, {"get", get}, {"move", move}};
     struct client    c = {.called = "ANY-SCP", .calling = "GARONNE", .root = "study"};
     const struct opt opts[] = {
         {"--called", &c.called, NULL}, {"--calling", &c.calling, NULL}, {"--level", &c.level, NULL},
