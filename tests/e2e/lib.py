@@ -224,12 +224,16 @@ def make_series(folder, n, **kw):
 
 
 def data_set_bytes(path):
-    """The bytes after the file meta information: what C-STORE carries and the archive must keep."""
+    """The bytes after the file meta information (group 0002 by its tags: its length is wrong in some files): what
+    C-STORE carries and the archive must keep."""
     raw = pathlib.Path(path).read_bytes()
+    at = 132
     if raw[128:132] != b"DICM":
         return raw
-    length = int.from_bytes(raw[140:144], "little")
-    return raw[144 + length:]
+    while raw[at:at + 2] == b"\x02\x00":
+        long_form = raw[at + 4:at + 6] in (b"OB", b"UN", b"OW", b"UT", b"SQ")
+        at += 12 + int.from_bytes(raw[at + 8:at + 12], "little") if long_form else 8 + int.from_bytes(raw[at + 6:at + 8], "little")
+    return raw[at:]
 
 
 def run(namespace):
