@@ -1,118 +1,18 @@
-/* Both ends ours, over a socket pair, and DCMTK's clients over loopback. */
+/* Both ends ours, over a socket pair. */
 #include <pthread.h>
 #include <setjmp.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/limits.h"
-#include "dimse/assoc.h"
-
-#define VERIFICATION "1.2.840.10008.1.1"
-#define CT           "1.2.840.10008.5.1.4.1.1.2"
-#define IMPLICIT     "1.2.840.10008.1.2"
-#define EXPLICIT     "1.2.840.10008.1.2.1"
-
-extern char **environ;
-
-/* ---- a server that accepts everything but private classes, and keeps the last data set */
-
-enum reading { IN_PIECES, NOT_AT_ALL, AS_A_WHOLE };
-
-struct server {
-    enum reading      reading;
-    struct sock      *sock;
-    int               listen_fd; // else, TCP
-    struct assoc_conf conf;
-    struct buf        kept;
-    size_t            messages, pieces;
-    char              calling[17], called[17];
-    uint16_t          invoked;
-    bool              has_window;
-    enum err          rc;
-    struct errmsg     e;
-};
-
-static enum ctx_result choose(void *arg, struct assoc_ctx *c, size_t *ret_syntax)
-{
-    (void)arg;
-    *ret_syntax = 0;
-    c->scu_role = false; // grants the other role only
-    return c->abstract.len > 4 && memcmp(c->abstract.ptr, "1.3.", 4) == 0 ? CTX_NO_ABSTRACT
-                                                                          : CTX_ACCEPTED;
-}
-
-static enum err keep(struct server *s, struct assoc *a, struct errmsg *e)
-{
-    bool     last = false;
-    enum err rc = ERR_OK;
-    buf_clear(&s->kept);
-    if (s->reading == AS_A_WHOLE) {
-        rc = msg_data_all(a, &s->kept, NULL);
-        return rc == ERR_LIMIT ? ERR_OK : rc;
-    }
-    while (rc == ERR_OK && !last) {
-        struct bytes piece = {0};
-        rc = msg_data(a, &piece, &last, e);
-        buf_add(&s->kept, piece);
-        s->pieces++;
-    }
-    return rc;
-}
-
-static enum err serve(struct server *s, struct assoc *a, struct errmsg *e)
-{
-    for (;;) {
-        struct cmd c;
-        uint8_t    ctx = 0;
-        enum err   rc = msg_recv(a, &c, &ctx, e);
-        if (rc == ERR_OK && c.has_data && s->reading != NOT_AT_ALL) {
-            rc = keep(s, a, e);
-        }
-        if (rc != ERR_OK) {
-            return rc;
-        }
-        s->messages++;
-        struct cmd rsp = {.field = (uint16_t)(c.field | 0x8000),
-                          .responded_id = c.message_id,
-                          .class_uid = c.class_uid,
-                          .sop_uid = c.sop_uid};
-        rc = msg_send(a, ctx, &rsp, NULL, e);
-        if (rc != ERR_OK) {
-            return rc;
-        }
-    }
-}
-
-static void *server_main(void *arg)
-{
-    struct server *s = arg;
-    struct assoc  *a = NULL;
-    if (s->sock == NULL) {
-        s->rc = sock_accept(s->listen_fd, deadline_in_ms(20000), &s->sock, &s->e);
-    }
-    if (s->rc == ERR_OK) {
-        s->rc = assoc_wait(s->sock, &s->conf, &a, &s->e);
-    }
-    if (s->rc == ERR_OK) {
-        (void)snprintf(s->calling, sizeof(s->calling), "%.*s", STR_ARG(assoc_request(a)->calling));
-        (void)snprintf(s->called, sizeof(s->called), "%.*s", STR_ARG(assoc_request(a)->called));
-        s->rc = assoc_accept(a, choose, NULL, NULL, 0, &s->e);
-    }
-    if (s->rc == ERR_OK) {
-        s->rc = serve(s, a, &s->e);
-    }
-    assoc_free(a);
-    return NULL;
-}
+#include "dimse/test_support.h"
 
 static struct sock *server_start(struct server *s, pthread_t *ret)
 {
@@ -217,15 +117,6 @@ static struct bytes pattern(uint8_t *to, size_t n)
         to[i] = (uint8_t)(i * 31 + i / 251);
     }
     return (struct bytes){to, n};
-}
-
-static int temp_file(struct bytes b)
-{
-    char name[] = "/tmp/garonne-assoc-XXXXXX";
-    int  fd = mkstemp(name);
-    assert_true(fd >= 0 && unlink(name) == 0);
-    assert_int_equal(write(fd, b.ptr, b.len), (ssize_t)b.len);
-    return fd;
 }
 
 enum way { WHOLE, PIECES, FROM_FILE, MIXED, WAY__COUNT };
@@ -348,48 +239,6 @@ static void polling_finds_nothing_and_freeing_aborts(void **state)
     assert_string_equal(s.e.text, "aborted by the peer");
 }
 
-/* ---- DCMTK */
-
-static bool run(const char *const argv[])
-{
-    pid_t pid;
-    int   status = 0;
-    if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ) != 0) {
-        return false;
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-static void dcmtk_echoes(void **state)
-{
-    (void)state;
-    if (access("/usr/bin/echoscu", X_OK) != 0) {
-        (void)puts("skipped: no echoscu");
-        skip();
-    }
-    static const char *const sizes[] = {"4096", "16384", "131072"};
-    for (size_t i = 0; i < 3; i++) {
-        struct server s = {0};
-        pthread_t     t;
-        uint16_t      port = 0;
-        struct errmsg e = {0};
-        char          text[8];
-        assert_int_equal(sock_listen(STR("127.0.0.1:0"), &s.listen_fd, &port, &e), ERR_OK);
-        assert_int_equal(pthread_create(&t, NULL, server_main, &s), 0);
-        (void)snprintf(text, sizeof(text), "%u", port);
-        const char *const argv[] = {"echoscu", "--repeat",  "3",  "-aet", "DCMTK", "-aec",
-                                    "GARONNE", "-pts",      "38", "-ppc", "20",    "--max-pdu",
-                                    sizes[i],  "127.0.0.1", text, NULL};
-        assert_true(run(argv));
-        server_join(&s, t);
-        (void)close(s.listen_fd);
-        assert_string_equal(s.e.text, "");
-        assert_int_equal(s.messages, 3);
-        assert_string_equal(s.calling, "DCMTK");
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,7 +247,6 @@ int main(void)
         cmocka_unit_test(unread_data_is_skipped),
         cmocka_unit_test(data_set_over_the_limit_is_drained),
         cmocka_unit_test(polling_finds_nothing_and_freeing_aborts),
-        cmocka_unit_test(dcmtk_echoes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,16 +16,13 @@
 
 #include "base/limits.h"
 #include "dimse/scu.h"
+#include "dimse/test_support.h"
 #include "sys/file.h"
 
-#define VERIFICATION "1.2.840.10008.1.1"
-#define CT           "1.2.840.10008.5.1.4.1.1.2"
-#define FIND         "1.2.840.10008.5.1.4.1.2.2.1"
-#define MOVE         "1.2.840.10008.5.1.4.1.2.2.2"
-#define GET          "1.2.840.10008.5.1.4.1.2.2.3"
-#define IMPLICIT     "1.2.840.10008.1.2"
-#define EXPLICIT     "1.2.840.10008.1.2.1"
-#define JPEG         "1.2.840.10008.1.2.4.70"
+#define FIND "1.2.840.10008.5.1.4.1.2.2.1"
+#define MOVE "1.2.840.10008.5.1.4.1.2.2.2"
+#define GET  "1.2.840.10008.5.1.4.1.2.2.3"
+#define JPEG "1.2.840.10008.1.2.4.70"
 
 extern char **environ;
 
@@ -88,37 +85,37 @@ static void responses_are_told_apart(void **state)
 
     static const struct {
         const char  *what;
-        uint16_t     field;
         struct cmd   in;
-        uint8_t      context;
         enum op_what want;
+        uint16_t     field;
+        uint8_t      context;
     } cases[] = {
         {"pending",
-         C_FIND_RQ,
          {.field = C_FIND_RSP, .responded_id = 7, .status = 0xFF00},
-         1,
-         OP_PENDING},
-        {"keys",
+         OP_PENDING,
          C_FIND_RQ,
+         1},
+        {"keys",
          {.field = C_FIND_RSP, .responded_id = 7, .status = 0xFF01},
-         1,
-         OP_PENDING},
-        {"end", C_FIND_RQ, {.field = C_FIND_RSP, .responded_id = 7}, 1, OP_FINAL},
+         OP_PENDING,
+         C_FIND_RQ,
+         1},
+        {"end", {.field = C_FIND_RSP, .responded_id = 7}, OP_FINAL, C_FIND_RQ, 1},
         {"failure",
-         C_MOVE_RQ,
          {.field = C_MOVE_RSP, .responded_id = 7, .status = 0xA702},
-         1,
-         OP_FINAL},
-        {"another id", C_FIND_RQ, {.field = C_FIND_RSP, .responded_id = 8}, 1, OP_STRAY},
-        {"another context", C_FIND_RQ, {.field = C_FIND_RSP, .responded_id = 7}, 3, OP_STRAY},
-        {"another service", C_FIND_RQ, {.field = C_MOVE_RSP, .responded_id = 7}, 1, OP_STRAY},
-        {"request",
+         OP_FINAL,
          C_MOVE_RQ,
+         1},
+        {"another id", {.field = C_FIND_RSP, .responded_id = 8}, OP_STRAY, C_FIND_RQ, 1},
+        {"another context", {.field = C_FIND_RSP, .responded_id = 7}, OP_STRAY, C_FIND_RQ, 3},
+        {"another service", {.field = C_MOVE_RSP, .responded_id = 7}, OP_STRAY, C_FIND_RQ, 1},
+        {"request",
          {.field = C_STORE_RQ, .message_id = 1, .has_data = true},
-         3,
-         OP_STRAY},
-        {"object", C_GET_RQ, {.field = C_STORE_RQ, .message_id = 1, .has_data = true}, 3, OP_STORE},
-        {"object without data", C_GET_RQ, {.field = C_STORE_RQ, .message_id = 1}, 3, OP_STRAY},
+         OP_STRAY,
+         C_MOVE_RQ,
+         3},
+        {"object", {.field = C_STORE_RQ, .message_id = 1, .has_data = true}, OP_STORE, C_GET_RQ, 3},
+        {"object without data", {.field = C_STORE_RQ, .message_id = 1}, OP_STRAY, C_GET_RQ, 3},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -159,7 +156,7 @@ struct script {
     struct str    only; // accept this syntax alone; empty: the first proposed
 };
 
-static enum ctx_result choose(void *arg, struct assoc_ctx *c, size_t *ret_syntax)
+static enum ctx_result script_choose(void *arg, struct assoc_ctx *c, size_t *ret_syntax)
 {
     const struct script *s = arg;
     *ret_syntax = 0;
@@ -279,7 +276,7 @@ static void *script_main(void *arg)
     struct assoc           *a = NULL;
     s->rc = sock_accept(s->listen_fd, deadline_in_ms(20000), &sock, &s->e);
     s->rc = s->rc == ERR_OK ? assoc_wait(sock, &conf, &a, &s->e) : s->rc;
-    s->rc = s->rc == ERR_OK ? assoc_accept(a, choose, s, NULL, 0, &s->e) : s->rc;
+    s->rc = s->rc == ERR_OK ? assoc_accept(a, script_choose, s, NULL, 0, &s->e) : s->rc;
     while (s->rc == ERR_OK) {
         struct cmd c;
         uint8_t    ctx = 0;
@@ -329,32 +326,6 @@ static void close_it(struct assoc *a)
 }
 
 /* ---- C-STORE */
-
-/* A small CT in explicit little endian, with pixels of n bytes. */
-static struct bytes make_object(struct arena *mem, struct buf *out, struct str uid, size_t n)
-{
-    uint8_t     *pixels = arena_array(mem, n, uint8_t);
-    struct dset *d = dset_new(mem);
-    assert_true(pixels != NULL && d != NULL);
-    assert_int_equal(dset_put_str(d, TAG(0x0008, 0x0016), STR(CT)), ERR_OK);
-    assert_int_equal(dset_put_str(d, TAG(0x0008, 0x0018), uid), ERR_OK);
-    assert_int_equal(dset_put_str(d, TAG(0x0008, 0x0060), STR("CT")), ERR_OK);
-    assert_int_equal(dset_put_str(d, TAG(0x0010, 0x0020), STR("P1")), ERR_OK);
-    assert_int_equal(dset_put_str(d, TAG(0x0020, 0x000D), STR("1.2.3")), ERR_OK);
-    assert_int_equal(dset_put_str(d, TAG(0x0020, 0x000E), STR("1.2.3.1")), ERR_OK);
-    assert_int_equal(dset_put(d, TAG(0x7FE0, 0x0010), VR_OW, (struct bytes){pixels, n}), ERR_OK);
-    assert_int_equal(dset_write(d, &SYNTAX_EXPLICIT, false, out, NULL), ERR_OK);
-    return (struct bytes){out->ptr, out->len};
-}
-
-static int temp_file(struct bytes b)
-{
-    char name[] = "/tmp/garonne-scu-XXXXXX";
-    int  fd = mkstemp(name);
-    assert_true(fd >= 0 && unlink(name) == 0);
-    assert_int_equal(write(fd, b.ptr, b.len), (ssize_t)b.len);
-    return fd;
-}
 
 static void store_ways(struct script *s, struct str only, bool same)
 {
