@@ -768,7 +768,8 @@ static enum err rows_each(struct reindex *r, row_fn *fn, struct errmsg *e)
         struct db       *db = db_pool_take(r->a->db, &mine);
         enum err         rc = mine.code != ERR_OK ? mine.code : ERR_IO;
         if (db != NULL) {
-            rc = pack_rows_after(db, 0, after, AT_ONCE, &mem, &rows, &n, &mine);
+            rc = pack_rows_after(db, &(struct pack_page){.after = after, .max = AT_ONCE}, &mem,
+                                 &rows, &n, &mine);
             db_pool_give(r->a->db, db);
         }
         if (rc != ERR_OK) {

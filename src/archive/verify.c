@@ -101,7 +101,8 @@ static enum err rows_after(struct archive *a, int64_t after, struct arena *mem,
     struct db    *db = db_pool_take(a->db, &mine);
     enum err      rc = mine.code != ERR_OK ? mine.code : ERR_IO;
     if (db != NULL) {
-        rc = pack_rows_after(db, 0, after, AT_ONCE, mem, ret, ret_n, &mine);
+        rc = pack_rows_after(db, &(struct pack_page){.after = after, .max = AT_ONCE}, mem, ret,
+                             ret_n, &mine);
         db_pool_give(a->db, db);
     }
     return rc == ERR_OK ? ERR_OK : err_set(e, rc, "%s", mine.text);

@@ -97,6 +97,10 @@ void where_in_str(struct where *w, const char *column, const struct str *v, size
 
 void where_range_str(struct where *w, const char *column, struct str from, struct str to)
 {
+    if (from.len > 0 && str_eq(from, to)) {
+        compare(w, column, "=", from);
+        return;
+    }
     if (from.len > 0) {
         compare(w, column, ">=", from);
     }
@@ -156,8 +160,11 @@ void where_like(struct where *w, const char *column, struct str pattern)
     }
     if (fixed > 0) {
         where_prefix(w, column, (struct str){pattern.ptr, fixed});
+    } else {
+        join(w);
+        buf_fmt(&w->sql, "%s >= ''", column); // read in the index: it is smaller than the rows
     }
-    if (fixed + 1 < pattern.len || pattern.ptr[fixed] != '*' || fixed == 0) {
+    if (fixed + 1 < pattern.len || pattern.ptr[fixed] != '*') {
         join(w);
         buf_fmt(&w->sql, "%s %c", column, MARK_LIKE);
         buf_u8(&w->values, VALUE_LIKE);

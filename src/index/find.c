@@ -116,6 +116,7 @@ struct search {
     const struct dset *keys;
     bool               patients; // at the patient level
     bool               alt;      // some names of the tenant have other groups
+    bool               narrow;   // another key than the date finds few rows
     struct buf         key, pattern;
 };
 
@@ -268,31 +269,27 @@ static enum err uid_condition(struct search *s, const struct rule *r, struct str
     return ERR_OK;
 }
 
-/* One range that holds all values. A text that is no date can only find what is no date. */
-static void date_condition(struct search *s, const struct rule *r, struct str values)
+/* One range that holds all values; false when one of them is no date. */
+static bool dates_hull(struct str values, int64_t *ret_lo, int64_t *ret_hi)
 {
-    int64_t    lo = INT64_MAX, hi = INT64_MIN;
-    bool       odd = false;
+    bool       all = true;
     struct str v;
+    *ret_lo = INT64_MAX;
+    *ret_hi = INT64_MIN;
     while (next_value(&values, '\\', &v)) {
         struct span span = {0};
         if (!span_parse(VR_DA, v, 0, &span)) {
-            odd = true;
+            all = false;
             continue;
         }
-        lo = span.lo < lo ? span.lo : lo;
-        hi = span.hi > hi ? span.hi : hi;
+        *ret_lo = span.lo < *ret_lo ? span.lo : *ret_lo;
+        *ret_hi = span.hi > *ret_hi ? span.hi : *ret_hi;
     }
-    const char *column = s->patients ? r->patient_column : r->column;
-    if (odd && lo == INT64_MAX && r->kind == RULE_BIRTH) {
-        where_text(&s->w, s->patients ? "patient.birth_date IS NULL" : "study.birth_date IS NULL");
-    } else if (odd && lo == INT64_MAX) {
-        where_eq_str(&s->w, column, STR(""));
-    }
-    if (odd) {
-        return;
-    }
-    int  days = r->kind == RULE_BIRTH ? 0 : has_value(s->keys, DT_TimezoneOffsetFromUTC) ? 2 : 1;
+    return all;
+}
+
+static void range_condition(struct search *s, const char *column, int64_t lo, int64_t hi, int days)
+{
     char from[DATE_TEXT] = "", to[DATE_TEXT] = "";
     if (lo > INT64_MIN) {
         date_text(lo, -days, from);
@@ -303,6 +300,32 @@ static void date_condition(struct search *s, const struct rule *r, struct str va
     where_range_str(&s->w, column, str_of(from), str_of(to));
 }
 
+/* A text that is no date can only find what is no date. */
+static void birth_condition(struct search *s, const struct rule *r, struct str values)
+{
+    int64_t lo, hi;
+    if (dates_hull(values, &lo, &hi)) {
+        range_condition(s, s->patients ? r->patient_column : r->column, lo, hi, 0);
+    } else if (lo == INT64_MAX) {
+        where_text(&s->w, s->patients ? "patient.birth_date IS NULL" : "study.birth_date IS NULL");
+    }
+}
+
+static void date_condition(struct search *s, const struct rule *r, struct str values)
+{
+    int64_t lo, hi;
+    if (!dates_hull(values, &lo, &hi)) {
+        if (lo == INT64_MAX) {
+            where_eq_str(&s->w, r->column, STR(""));
+        }
+        return;
+    }
+    // SQLite would read a long range of days for the sake of their order, rather than a few rows
+    bool wide = lo == INT64_MIN || hi == INT64_MAX || hi - lo > INT64_C(31) * 86400 * 1000000;
+    range_condition(s, wide && s->narrow ? "(study.study_date || '')" : r->column, lo, hi,
+                    has_value(s->keys, DT_TimezoneOffsetFromUTC) ? 2 : 1);
+}
+
 static enum err add_condition(struct search *s, const struct rule *r, struct errmsg *e)
 {
     struct str values = dset_text(s->keys, r->tag);
@@ -310,8 +333,8 @@ static enum err add_condition(struct search *s, const struct rule *r, struct err
     case RULE_TEXT: text_condition(s, r, dict_vr(r->tag), values); break;
     case RULE_NAME: name_condition(s, r, values); break;
     case RULE_MEMBER: member_condition(s, r, values); break;
-    case RULE_DATE:
-    case RULE_BIRTH: date_condition(s, r, values); break;
+    case RULE_DATE: date_condition(s, r, values); break;
+    case RULE_BIRTH: birth_condition(s, r, values); break;
     case RULE_UID: return uid_condition(s, r, values, e);
     }
     return ERR_OK;
@@ -334,10 +357,32 @@ static enum err has_alt(struct db *db, bool patients, int64_t tenant_id, bool *r
     return db_end(q, e);
 }
 
+/* An indexed key with at least three characters before the first wildcard. */
+static bool is_narrow(const struct dset *keys)
+{
+    static const uint32_t tags[] = {
+        DT_StudyInstanceUID, DT_AccessionNumber,  DT_PatientID,         DT_StudyID,
+        DT_PatientName,      DT_PatientBirthDate, DT_SeriesInstanceUID,
+    };
+
+    for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+        struct str text = is_asked(keys, tags[i]) ? dset_text(keys, tags[i]) : STR("");
+        size_t     n = 0;
+        while (n < text.len && strchr("*?\\-", text.ptr[n]) == NULL) {
+            n++;
+        }
+        if (n >= 3) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum err search_build(struct search *s, struct db *db, int64_t tenant_id, enum level level,
                              struct errmsg *e)
 {
     enum err rc = ERR_OK;
+    s->narrow = !is_db_postgres(db) && is_narrow(s->keys); // PostgreSQL looks at the values
     where_eq_int(&s->w, s->patients ? "patient.tenant_id" : "study.tenant_id", tenant_id);
     if (is_asked(s->keys, DT_PatientName) || is_asked(s->keys, DT_ReferringPhysicianName)) {
         rc = has_alt(db, s->patients, tenant_id, &s->alt, e);

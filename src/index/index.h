@@ -109,9 +109,15 @@ enum err pack_rows_of_series(struct db *db, int64_t series_id, struct arena *a,
                              struct pack_row **ret, size_t *ret_n, struct errmsg *e);
 enum err pack_rows_open(struct db *db, struct arena *a, struct pack_row **ret, size_t *ret_n,
                         struct errmsg *e);
-/* All packs, by id > after, at most max: for verify and reindex. tenant_id 0: of all. */
-enum err pack_rows_after(struct db *db, int64_t tenant_id, int64_t after, size_t max,
-                         struct arena *a, struct pack_row **ret, size_t *ret_n, struct errmsg *e);
+
+/* Packs by id, beginning after one, at most max: for verify and reindex. */
+struct pack_page {
+    int64_t tenant_id; // 0: of all
+    int64_t after;
+    size_t  max;
+};
+enum err pack_rows_after(struct db *db, const struct pack_page *page, struct arena *a,
+                         struct pack_row **ret, size_t *ret_n, struct errmsg *e);
 
 /* Conflicting duplicates set aside: the reconciliation desk's rows. */
 struct quarantine_row {
@@ -122,7 +128,7 @@ struct quarantine_row {
     int64_t    received_us;
     uint64_t   bytes;
 };
-enum err quarantine_add(struct db *db, const struct quarantine_row *q, struct errmsg *e);
+enum err quarantine_add(struct db *db, const struct quarantine_row *r, struct errmsg *e);
 enum err quarantine_remove(struct db *db, int64_t id, struct errmsg *e);
 enum err quarantine_list(struct db *db, int64_t tenant_id, struct arena *a,
                          struct quarantine_row **ret, size_t *ret_n, struct errmsg *e);

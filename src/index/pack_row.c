@@ -356,16 +356,16 @@ enum err pack_rows_open(struct db *db, struct arena *a, struct pack_row **ret, s
     return packs_list(db, &w, "ORDER BY pack.pack_id", a, (struct list){ret, ret_n}, e);
 }
 
-enum err pack_rows_after(struct db *db, int64_t tenant_id, int64_t after, size_t max,
-                         struct arena *a, struct pack_row **ret, size_t *ret_n, struct errmsg *e)
+enum err pack_rows_after(struct db *db, const struct pack_page *page, struct arena *a,
+                         struct pack_row **ret, size_t *ret_n, struct errmsg *e)
 {
     CLEANUP(where_done) struct where w;
     where_init(&w);
-    where_above_int(&w, "pack.pack_id", after);
-    if (tenant_id != 0) {
-        where_eq_int(&w, "pack.tenant_id", tenant_id);
+    where_above_int(&w, "pack.pack_id", page->after);
+    if (page->tenant_id != 0) {
+        where_eq_int(&w, "pack.tenant_id", page->tenant_id);
     }
-    where_limit(&w, (int64_t)max, 0);
+    where_limit(&w, (int64_t)page->max, 0);
     return packs_list(db, &w, "ORDER BY pack.pack_id", a, (struct list){ret, ret_n}, e);
 }
 

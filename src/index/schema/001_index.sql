@@ -155,3 +155,30 @@ CREATE TABLE quarantine (
     bytes BIGINT NOT NULL
 );
 CREATE INDEX quarantine_tenant ON quarantine (tenant_id, received_us);
+
+-- What the tables of a region look like, so that SQLite takes the same plans from the first row to
+-- the last: rows, rows of a tenant, rows of a tenant with the same key.  (PostgreSQL keeps its own.)
+--sqlite ANALYZE;
+--sqlite DELETE FROM sqlite_stat1;
+--sqlite INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+--sqlite     ('patient', 'sqlite_autoindex_patient_1', '400000 8000 1'),
+--sqlite     ('patient', 'patient_newest', '400000 8000 4'),
+--sqlite     ('patient', 'patient_pid', '400000 8000 1'),
+--sqlite     ('patient', 'patient_name', '400000 8000 2'),
+--sqlite     ('patient', 'patient_alt', '1000 20 2'),
+--sqlite     ('patient', 'patient_birth', '400000 8000 2'),
+--sqlite     ('study', 'sqlite_autoindex_study_1', '1000000 20000 1'),
+--sqlite     ('study', 'study_patient', '1000000 3'),
+--sqlite     ('study', 'study_date', '1000000 20000 20'),
+--sqlite     ('study', 'study_pid', '1000000 20000 3'),
+--sqlite     ('study', 'study_name', '1000000 20000 4'),
+--sqlite     ('study', 'study_alt', '1000 20 2'),
+--sqlite     ('study', 'study_birth', '1000000 20000 5'),
+--sqlite     ('study', 'study_accession', '1000000 20000 1'),
+--sqlite     ('study', 'study_no', '1000000 20000 2'),
+--sqlite     ('study', 'study_referring', '1000000 20000 100'),
+--sqlite     ('series', 'sqlite_autoindex_series_1', '2000000 40000 1 1'),
+--sqlite     ('series', 'series_study', '2000000 3'),
+--sqlite     ('pack', 'sqlite_autoindex_pack_1', '2000000 1 1'),
+--sqlite     ('pack', 'pack_open', '100 1');
+--sqlite ANALYZE sqlite_schema;
