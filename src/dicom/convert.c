@@ -48,12 +48,12 @@ static enum err emit(struct out *o, struct bytes piece, struct errmsg *e)
 
 static enum err emit_packed(struct out *o, struct bytes piece, bool finish, struct errmsg *e)
 {
-    bool     end = false;
-    size_t   n = 1;
+    struct deflate_io io = {
+        .in = piece, .finish = finish, .out = o->packed.ptr, .room = o->packed.len, .n = 1};
     enum err rc = ERR_OK;
-    while (rc == ERR_OK && !end && (finish || piece.len > 0 || n > 0)) {
-        rc = deflate_run(o->z, &piece, finish, o->packed.ptr, o->packed.len, &n, &end, e);
-        rc = rc == ERR_OK ? emit(o, (struct bytes){o->packed.ptr, n}, e) : rc;
+    while (rc == ERR_OK && !io.end && (finish || io.in.len > 0 || io.n > 0)) {
+        rc = deflate_run(o->z, &io, e);
+        rc = rc == ERR_OK ? emit(o, (struct bytes){o->packed.ptr, io.n}, e) : rc;
     }
     if (rc == ERR_OK && finish && o->total % 2 != 0) {
         static const uint8_t pad = 0; // PS3.5 A.5
@@ -248,6 +248,7 @@ static enum err convert_open(struct dspull *p, struct conv *c, const struct synt
     return rc;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): seven parameters, agreed between the modules */
 enum err convert_stream(const struct dsrc *src, uint64_t at, const struct syntax *from,
                         const struct syntax *to, convert_sink *sink, void *ctx, struct errmsg *e)
 {

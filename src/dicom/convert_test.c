@@ -91,7 +91,7 @@ static void every_pair_converts_there_and_back(void **state)
     arena_init(&a, 64 << 20);
     make(&a, &explicit);
     const struct dset *d = parse(&a, &explicit, &SYNTAX_EXPLICIT);
-    for (size_t i = 0; i < N_PLAIN * N_PLAIN; i++) {
+    for (size_t i = 0; i < (size_t)N_PLAIN * N_PLAIN; i++) {
         const struct syntax *x = plain[i / N_PLAIN], *y = plain[i % N_PLAIN];
         assert_true(is_convertible(x, y));
         struct bytes in = {explicit.ptr, explicit.len};

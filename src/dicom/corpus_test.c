@@ -16,10 +16,7 @@
 #include "dicom/frames.h"
 #include "dicom/part10.h"
 
-enum {
-    FILE_MAX = 32 << 20,
-    TOKENS_MAX = 100 << 10,
-};
+static const size_t FILE_MAX = 32 << 20, TOKENS_MAX = 100 << 10;
 
 static const struct syntax *const plain[] = {&SYNTAX_IMPLICIT, &SYNTAX_EXPLICIT, &SYNTAX_BIG,
                                              &SYNTAX_DEFLATED};
@@ -178,7 +175,7 @@ static bool is_no_dicom(const char *path)
 
 static void walk(const char *folder, may_fail_fn *may_fail, struct tally *t)
 {
-    char *const roots[] = {(char *)(uintptr_t)folder, NULL};
+    char *const roots[] = {(char *)folder, NULL};
     FTS        *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
     assert_non_null(fts);
     uint8_t *buf = test_malloc(FILE_MAX);

@@ -53,16 +53,16 @@ static uInt clamp(size_t n)
     return n > UINT_MAX ? UINT_MAX : (uInt)n;
 }
 
-enum err deflate_run(struct deflate *z, struct bytes *in, bool finish, uint8_t *out, size_t room,
-                     size_t *ret_n, bool *ret_end, struct errmsg *e)
+enum err deflate_run(struct deflate *z, struct deflate_io *io, struct errmsg *e)
 {
-    uInt fed = clamp(in->len), space = clamp(room);
-    z->s.next_in = (Bytef *)(uintptr_t)in->ptr; // zlib's interface forgot the const
+    uInt fed = clamp(io->in.len), space = clamp(io->room);
+    z->s.next_in = (Bytef *)io->in.ptr; // zlib's interface forgot the const
     z->s.avail_in = fed;
-    z->s.next_out = out;
+    z->s.next_out = io->out;
     z->s.avail_out = space;
-    int rc = z->inflates ? inflate(&z->s, Z_NO_FLUSH)
-                         : deflate(&z->s, finish && fed == in->len ? Z_FINISH : Z_NO_FLUSH);
+    bool finish = io->finish && fed == io->in.len;
+    int  rc =
+        z->inflates ? inflate(&z->s, Z_NO_FLUSH) : deflate(&z->s, finish ? Z_FINISH : Z_NO_FLUSH);
     if (rc == Z_MEM_ERROR) {
         return err_set(e, ERR_NOMEM, "no memory to inflate");
     }
@@ -71,8 +71,8 @@ enum err deflate_run(struct deflate *z, struct bytes *in, bool finish, uint8_t *
                        z->s.total_in);
     }
     size_t taken = fed - z->s.avail_in;
-    *in = (struct bytes){in->len > 0 ? in->ptr + taken : in->ptr, in->len - taken};
-    *ret_n = space - z->s.avail_out;
-    *ret_end = rc == Z_STREAM_END;
+    io->in = (struct bytes){io->in.len > 0 ? io->in.ptr + taken : io->in.ptr, io->in.len - taken};
+    io->n = space - z->s.avail_out;
+    io->end = rc == Z_STREAM_END;
     return ERR_OK;
 }

@@ -12,10 +12,16 @@ struct deflate *deflate_new(void);               // compresses; NULL when out of
 struct deflate *inflate_new(void);               // expands; NULL when out of memory
 void            deflate_free(struct deflate *z); // either; NULL is fine
 
-/*
- * Take from the front of *in (moved on) and put up to room bytes to out.  finish: no input comes
- * after *in.  *ret_end: the compressed stream is over.  A call that neither takes nor gives wants
- * more of the one or the other.  ERR_SYNTAX: not deflate data.
- */
-enum err deflate_run(struct deflate *z, struct bytes *in, bool finish, uint8_t *out, size_t room,
-                     size_t *ret_n, bool *ret_end, struct errmsg *e) MUST_USE;
+/* One step: what goes in and what came out. */
+struct deflate_io {
+    struct bytes in;     // moved on by what was taken
+    bool         finish; // no input comes after it
+    uint8_t     *out;
+    size_t       room; // at out
+    size_t       n;    // written there
+    bool         end;  // the compressed stream is over
+};
+
+/* A step that neither takes nor gives wants more of the one or the other.  ERR_SYNTAX: not deflate
+ * data. */
+enum err deflate_run(struct deflate *z, struct deflate_io *io, struct errmsg *e) MUST_USE;

@@ -392,8 +392,7 @@ struct str dset_text(const struct dset *d, uint32_t tag)
 
 static int64_t get_signed(uint64_t v, size_t unit)
 {
-    unsigned shift = (unsigned)(64 - 8 * unit);
-    return (int64_t)(v << shift) >> shift;
+    return unit == 8 ? (int64_t)v : unit == 4 ? (int32_t)v : (int16_t)v;
 }
 
 static bool binary_int(const struct elem *el, enum vr vr, int64_t *ret)

@@ -96,6 +96,7 @@ static enum err on_data(struct build *b, const struct ds_token *t, struct errmsg
         return pixel_bytes(b, t->data, e);
     }
     struct elem *el = b->el;
+    assert(el != NULL);
     if (b->input.len > 0 && !b->big) {
         if (b->got == 0) { // pieces of one input lie in a row
             el->value.ptr = t->data.ptr;
@@ -109,7 +110,8 @@ static enum err on_data(struct build *b, const struct ds_token *t, struct errmsg
             }
             el->value.ptr = b->to;
         }
-        memcpy(&b->to[b->got], t->data.ptr, t->data.len);
+        assert(b->got <= t->len && t->data.len <= t->len - b->got);
+        memcpy(b->to + b->got, t->data.ptr, t->data.len);
         el->value.len += t->data.len;
     }
     b->got += t->data.len;
@@ -155,6 +157,7 @@ static enum err on_pixels(struct build *b, const struct ds_token *t, struct errm
 static enum err on_fragment(struct build *b, struct dsread *r, const struct ds_token *t,
                             struct errmsg *e)
 {
+    assert(b->pixels != NULL);
     if (b->input.len > 0 || b->pixels->left_out || t->len > b->max_value) {
         b->pixels->left_out |= t->len > b->max_value;
         dsread_skip(r);
@@ -174,6 +177,7 @@ static enum err on_fragment(struct build *b, struct dsread *r, const struct ds_t
 static void on_pixels_end(struct build *b, const struct dsread *r, const struct ds_token *t)
 {
     struct elem *el = b->pixels;
+    assert(el != NULL);
     b->pixels = NULL;
     bool cut = (r->seen & LENIENT_SHORT_PIXELS) != 0;
     if (b->input.len > 0) {
@@ -296,6 +300,7 @@ enum err dset_parse(struct bytes in, const struct syntax *s, struct parse_opts *
     return rc;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): seven parameters, agreed between the modules */
 enum err dset_read(const struct dsrc *src, uint64_t at, const struct syntax *s,
                    struct parse_opts *opts, struct arena *a, struct dset **ret, struct errmsg *e)
 {

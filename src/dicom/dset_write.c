@@ -200,18 +200,19 @@ static enum err write_items(struct writer *w, const struct elem *el, unsigned de
 
 static enum err deflate_all(struct deflate *z, struct bytes in, struct buf *out, struct errmsg *e)
 {
-    size_t   n = 0, total = 0;
-    bool     end = false;
-    enum err rc = ERR_OK;
-    while (rc == ERR_OK && !end) {
-        size_t   room = out->max - out->len < CHUNK ? out->max - out->len : CHUNK;
-        uint8_t *p = room > 0 ? buf_grow(out, room) : NULL;
-        if (p == NULL) {
+    struct deflate_io io = {.in = in, .finish = true};
+    size_t            total = 0;
+    enum err          rc = ERR_OK;
+    while (rc == ERR_OK && !io.end) {
+        io.room = out->max - out->len < CHUNK ? out->max - out->len : CHUNK;
+        io.out = io.room > 0 ? buf_grow(out, io.room) : NULL;
+        if (io.out == NULL) {
             return err_set(e, ERR_LIMIT, "deflated data set exceeds %zu bytes", out->max);
         }
-        rc = deflate_run(z, &in, true, p, room, &n, &end, e);
-        out->len -= room - (rc == ERR_OK ? n : 0);
-        total += n;
+        io.n = 0;
+        rc = deflate_run(z, &io, e);
+        out->len -= io.room - io.n;
+        total += io.n;
     }
     if (rc == ERR_OK && total % 2 != 0) {
         buf_u8(out, 0); // PS3.5 A.5

@@ -24,7 +24,7 @@ static enum err mem_read(void *ctx, uint64_t at, void *to, size_t n, size_t *ret
 
 struct dsrc dsrc_of_bytes(const struct bytes *b)
 {
-    return (struct dsrc){.read = mem_read, .ctx = (void *)(uintptr_t)b, .size = b->len};
+    return (struct dsrc){.read = mem_read, .ctx = (void *)b, .size = b->len};
 }
 
 static enum err slice_read(void *ctx, uint64_t at, void *to, size_t n, size_t *ret_n,
@@ -130,15 +130,18 @@ static enum err refill_packed(struct dspull *p, bool *ret_end, struct errmsg *e)
 /* Fill the window with inflated bytes: none at the end. */
 static enum err inflate_window(struct dspull *p, size_t *ret_n, bool *ret_end, struct errmsg *e)
 {
-    enum err rc = ERR_OK;
-    *ret_n = 0;
-    *ret_end = false;
-    while (rc == ERR_OK && *ret_n == 0 && !*ret_end) {
-        rc = deflate_run(p->z, &p->rest, false, p->window.ptr, p->window.len, ret_n, ret_end, e);
-        if (rc == ERR_OK && *ret_n == 0 && !*ret_end && p->rest.len == 0) {
-            rc = refill_packed(p, ret_end, e);
+    struct deflate_io io = {.in = p->rest, .out = p->window.ptr, .room = p->window.len};
+    enum err          rc = ERR_OK;
+    while (rc == ERR_OK && io.n == 0 && !io.end) {
+        rc = deflate_run(p->z, &io, e);
+        if (rc == ERR_OK && io.n == 0 && !io.end && io.in.len == 0) {
+            rc = refill_packed(p, &io.end, e);
+            io.in = p->rest;
         }
     }
+    p->rest = io.in;
+    *ret_n = io.n;
+    *ret_end = io.end;
     return rc;
 }
 

@@ -286,8 +286,8 @@ static enum err read_meta(const struct dsrc *src, struct arena *a, struct part10
 enum err part10_read(const struct dsrc *src, struct parse_opts *opts, struct arena *a,
                      struct part10_meta *ret_meta, struct dset **ret, struct errmsg *e)
 {
-    struct part10_meta m;
-    struct dset       *d;
+    struct part10_meta m = {0};
+    struct dset       *d = NULL;
     enum err           rc = read_meta(src, a, &m, e);
     rc = rc == ERR_OK ? dset_read(src, m.size, m.syntax, opts, a, &d, e) : rc;
     if (rc == ERR_OK) {
