@@ -20,6 +20,7 @@ static const struct {
     {"find", cmd_scu, "DICOM client: C-FIND"},
     {"get", cmd_scu, "DICOM client: C-GET into a folder"},
     {"move", cmd_scu, "DICOM client: C-MOVE to another node"},
+    {"dump", cmd_dump, "say what is in DICOM files"},
     {"bench", cmd_bench, "load a DICOM node and measure it"},
     {"reindex", cmd_reindex, "rebuild the index from the packs"},
 };
