@@ -40,27 +40,27 @@ enum {
     LIMIT_OBJECT_LIST = 256 << 20, // images of one series: 100,000 of them are 80 MB
 
     /* pack and archive */
-    LIMIT_PACK_BYTES = 1 << 30,    // a pack is sealed when larger: a unit that copies in seconds
-    LIMIT_SEAL_IDLE_MS = 60000,    // idle time before sealing; config `archive.seal_after`
-    LIMIT_PREALLOC_MIN = 4 << 20,  // first reservation of an open pack, doubled up to
-    LIMIT_PREALLOC_MAX = 64 << 20, // this, so that a sync is a data flush and not a journal commit
-    LIMIT_MANIFEST = 256 << 20,    // manifest.json of a sealed pack read back
-    LIMIT_WRITEBACK = 256 << 10,   // given to write-back while an image arrives: less for the sync
-    LIMIT_HEAD_VALUE = 64 << 10,     // a value of an object's front that is looked at; UIDs, texts
-    LIMIT_PART10_HEAD = 16 << 10,    // meta information that we write: some UIDs and AE titles
-    LIMIT_SERIES_NAMES = 1024,       // SOP classes and syntaxes in one series; real ones have 1 to 3
-    LIMIT_SERIES_STALE_MS = 1000,    // what other processes wrote is looked at again after that
-    LIMIT_PACK_TRIES = 1000,         // numbers tried for a new pack, other processes being faster
-    LIMIT_SCAN = 512 << 20,          // arena of a scan's images: a GiB of 1 KiB images fits
-    LIMIT_CATALOG_BYTES = 24 << 20,  // cached image lists of sealed packs: 100,000 images
-    LIMIT_COUNT_MS = 1000,           // counters of open packs are written that often
-    LIMIT_BROKEN_RETRY_MS = 5000,    // a pack whose disk failed or was full is tried again
-    LIMIT_SEAL_RETRY_MS = 600000,    // a damaged one rarely: people must look at it
-    LIMIT_ADOPT_MS = 60000,          // look for packs that a command beside us left open
-    LIMIT_DISK_RESERVE = 256 << 20,  // free space kept for the index, manifests and reservations
-    LIMIT_REGISTRY = 64 << 20,       // registry.json: 100,000 peers
-    LIMIT_DB_POOL = 16,              // connections of a node; threads wait for one for milliseconds
-    LIMIT_PART_AGE_S = 86400,        // unfinished quarantine files of a crash are cleared away
+    LIMIT_PACK_BYTES = 1 << 30,     // a pack is sealed when larger: a unit that copies in seconds
+    LIMIT_SEAL_IDLE_MS = 60000,     // idle time before sealing; config `archive.seal_after`
+    LIMIT_PREALLOC_MIN = 4 << 20,   // first reservation of an open pack, doubled up to
+    LIMIT_PREALLOC_MAX = 64 << 20,  // this, so that a sync is a data flush and not a journal commit
+    LIMIT_MANIFEST = 256 << 20,     // manifest.json of a sealed pack read back
+    LIMIT_WRITEBACK = 256 << 10,    // given to write-back while an image arrives: less for the sync
+    LIMIT_HEAD_VALUE = 64 << 10,    // a value of an object's front that is looked at; UIDs, texts
+    LIMIT_PART10_HEAD = 16 << 10,   // meta information that we write: some UIDs and AE titles
+    LIMIT_SERIES_NAMES = 1024,      // SOP classes and syntaxes in one series; real ones have 1 to 3
+    LIMIT_SERIES_STALE_MS = 1000,   // what other processes wrote is looked at again after that
+    LIMIT_PACK_TRIES = 1000,        // numbers tried for a new pack, other processes being faster
+    LIMIT_SCAN = 512 << 20,         // arena of a scan's images: a GiB of 1 KiB images fits
+    LIMIT_CATALOG_BYTES = 24 << 20, // cached image lists of sealed packs: 100,000 images
+    LIMIT_COUNT_MS = 1000,          // counters of open packs are written that often
+    LIMIT_BROKEN_RETRY_MS = 5000,   // a pack whose disk failed or was full is tried again
+    LIMIT_SEAL_RETRY_MS = 600000,   // a damaged one rarely: people must look at it
+    LIMIT_ADOPT_MS = 60000,         // look for packs that a command beside us left open
+    LIMIT_DISK_RESERVE = 256 << 20, // free space kept for the index, manifests and reservations
+    LIMIT_REGISTRY = 64 << 20,      // registry.json: 100,000 peers
+    LIMIT_DB_POOL = 16,             // connections of a node; threads wait for one for milliseconds
+    LIMIT_PART_AGE_S = 86400,       // unfinished quarantine files of a crash are cleared away
 
     /* sys */
     LIMIT_CONF = 256 << 10, // garonne.yaml; a full one is 1 KiB

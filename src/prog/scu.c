@@ -520,7 +520,8 @@ int cmd_scu(int argc, char **argv)
     static const struct {
         const char *name;
         int (*fn)(struct client *c, struct errmsg *e);
-    } verbs[] = {{"echo", echo}, {"send", send_files}, {"find", find}, {"get", get}, {"move", move}};
+    } verbs[] = {
+        {"echo", echo}, {"send", send_files}, {"find", find}, {"get", get}, {"move", move}};
     struct client    c = {.called = "ANY-SCP", .calling = "GARONNE", .root = "study"};
     const struct opt opts[] = {
         {"--called", &c.called, NULL}, {"--calling", &c.calling, NULL}, {"--level", &c.level, NULL},

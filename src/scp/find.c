@@ -271,22 +271,6 @@ static enum err check_scope(const struct search *q, struct errmsg *e)
     return ERR_OK;
 }
 
-static int16_t query_zone(const struct dset *keys, int16_t otherwise)
-{
-    struct str z = dset_str(keys, DT_TimezoneOffsetFromUTC);
-    if (z.len != 5 || (z.ptr[0] != '+' && z.ptr[0] != '-')) {
-        return otherwise;
-    }
-    for (size_t i = 1; i < 5; i++) {
-        if (z.ptr[i] < '0' || z.ptr[i] > '9') {
-            return otherwise;
-        }
-    }
-    int m =
-        ((z.ptr[1] - '0') * 10 + (z.ptr[2] - '0')) * 60 + (z.ptr[3] - '0') * 10 + (z.ptr[4] - '0');
-    return (int16_t)(z.ptr[0] == '-' ? -m : m);
-}
-
 static enum err search(struct search *q, enum err *rc, struct errmsg *why, struct errmsg *e)
 {
     struct db_pool *pool = archive_db(q->s->scp->archive);
@@ -328,8 +312,7 @@ enum err scp_find(struct served *s, const struct request *r, struct errmsg *e)
         rc = identifier_level(keys, root, &q.level, &why);
     }
     if (rc == ERR_OK) {
-        q.opts = (struct match_opts){.zone_minutes = query_zone(keys, s->scp->zone_minutes),
-                                     .combined = s->combined};
+        q.opts = (struct match_opts){.zone_minutes = s->scp->zone_minutes, .combined = s->combined};
         rc = check_scope(&q, &why);
     }
     if (rc == ERR_OK) {
