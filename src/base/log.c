@@ -71,7 +71,7 @@ struct log_text log_q(struct str s)
         if (c == '"' || c == '\\') {
             t.z[n++] = '\\';
         }
-        t.z[n++] = (unsigned char)c < 0x20 ? ' ' : c;
+        t.z[n++] = (char)((unsigned char)c < 0x20 ? ' ' : c);
     }
     t.z[n++] = '"';
     t.z[n] = '\0';

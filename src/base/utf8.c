@@ -1,10 +1,15 @@
 #include "base/utf8.h"
 
+static size_t lead_length(uint8_t c)
+{
+    return c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+}
+
 /* Length of the valid sequence at p (n bytes left), 0 when there is none. */
 static size_t sequence(const uint8_t *p, size_t n, uint32_t *ret_code)
 {
     uint8_t c = p[0];
-    size_t  len = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+    size_t  len = lead_length(c);
     if (len == 0 || len > n) {
         return 0;
     }

@@ -37,9 +37,14 @@ static const struct str CT = {"1.2.840.10008.5.1.4.1.1.2", 25},
                         VERIFICATION = {"1.2.840.10008.1.1", 17},
                         EXPLICIT = {"1.2.840.10008.1.2.1", 19};
 
+struct image_ids {
+    struct str series, sop;
+    uint32_t   number;
+};
+
 /* A CT image of about the wanted size: the header of one, pixels of a ramp. */
-static enum err make_image(const struct load *l, struct str series, struct str sop, uint32_t number,
-                           struct arena *a, struct buf *out, struct errmsg *e)
+static enum err make_image(const struct load *l, const struct image_ids *ids, struct arena *a,
+                           struct buf *out, struct errmsg *e)
 {
     struct dset *d = dset_new(a);
     uint32_t     side = 16;
@@ -52,7 +57,7 @@ static enum err make_image(const struct load *l, struct str series, struct str s
         return err_set(e, ERR_NOMEM, "image");
     }
     for (size_t i = 0; i < len; i++) {
-        pixels[i] = (uint8_t)(i % 2 == 0 ? (i * 7 + number) : i / 4096 % 8);
+        pixels[i] = (uint8_t)(i % 2 == 0 ? (i * 7 + ids->number) : i / 4096 % 8);
     }
 
     const struct {
@@ -60,14 +65,14 @@ static enum err make_image(const struct load *l, struct str series, struct str s
         struct str v;
     } texts[] = {
         {DT_SOPClassUID, CT},
-        {DT_SOPInstanceUID, sop},
+        {DT_SOPInstanceUID, ids->sop},
         {DT_StudyDate, STR("20260101")},
         {DT_StudyTime, STR("120000")},
         {DT_Modality, STR("CT")},
         {DT_PatientName, STR("BENCH^GARONNE")},
         {DT_PatientID, STR("BENCH")},
         {DT_StudyInstanceUID, str_of(l->study)},
-        {DT_SeriesInstanceUID, series},
+        {DT_SeriesInstanceUID, ids->series},
         {DT_PhotometricInterpretation, STR("MONOCHROME2")},
     };
 
@@ -78,7 +83,7 @@ static enum err make_image(const struct load *l, struct str series, struct str s
                  {DT_Columns, (uint16_t)side}, {DT_BitsAllocated, 16},
                  {DT_BitsStored, 16},          {DT_HighBit, 15},
                  {DT_PixelRepresentation, 0}};
-    enum err rc = dset_put_int(d, DT_InstanceNumber, number);
+    enum err rc = dset_put_int(d, DT_InstanceNumber, ids->number);
     for (size_t i = 0; rc == ERR_OK && i < sizeof(texts) / sizeof(texts[0]); i++) {
         rc = dset_put_str(d, texts[i].tag, texts[i].v);
     }
@@ -116,9 +121,10 @@ static enum err one(struct runner *r, struct assoc *as, struct str series, uint3
     char       sop[65];
     struct cmd answer = {0};
     uid_new(sop);
-    enum err rc = r->l->store ? make_image(r->l, series, str_of(sop), i + 1, &a, &b, e) : ERR_OK;
-    struct bytes data = {b.ptr, b.len};
-    int64_t      t0 = clock_mono_ns();
+    struct image_ids ids = {series, str_of(sop), i + 1};
+    enum err         rc = r->l->store ? make_image(r->l, &ids, &a, &b, e) : ERR_OK;
+    struct bytes     data = {b.ptr, b.len};
+    int64_t          t0 = clock_mono_ns();
     rc = rc == ERR_OK ? exchange(as, r->l, r->l->store ? str_of(sop) : STR(""),
                                  r->l->store ? &data : NULL, &answer, e)
                       : rc;
@@ -182,7 +188,8 @@ static int report(struct runner *r, uint32_t n, double seconds, bool json)
     }
     qsort(all, done, sizeof(*all), by_time);
     double rate = (double)done / seconds, mb = l->store ? rate * l->size / 1e6 : 0;
-    double p50 = (double)all[done / 2] / 1e6, p95 = (double)all[done * 95 / 100] / 1e6,
+    size_t mid = done / 2, high = done * 95 / 100;
+    double p50 = (double)all[mid] / 1e6, p95 = (double)all[high] / 1e6,
            max = (double)all[done - 1] / 1e6;
     (void)printf(
         json ? "{\"messages\":%llu,\"seconds\":%.3f,\"per_second\":%.1f,\"mb_per_second\":%.1f,"

@@ -335,6 +335,22 @@ static int walk(const char *path, const struct stat *st, int kind, struct FTW *a
     return kind == FTW_F && !names_add(walked, path) ? 1 : 0;
 }
 
+static void check_reference(struct import *m, const char *dicomdir, struct str ref)
+{
+    char        want[2 * PATH_MAX];
+    const char *slash = strrchr(dicomdir, '/');
+    int         dir = slash != NULL ? (int)(slash - dicomdir) : 0;
+    (void)snprintf(want, sizeof(want), "%.*s%s%.*s", dir, dicomdir, dir > 0 ? "/" : "",
+                   STR_ARG(ref));
+    for (size_t k = 0; k < m->todo.n; k++) {
+        if (strcasecmp(m->todo.v[k], want) == 0) { // discs come back in either case
+            return;
+        }
+    }
+    m->missing++;
+    (void)fprintf(stderr, "garonne: %s: named by the DICOMDIR, not on the medium\n", want);
+}
+
 /* What a DICOMDIR names and the medium lacks is told; the files themselves are found by walking its
  * folder. */
 static void check_dicomdir(struct import *m, const char *path)
@@ -359,19 +375,8 @@ static void check_dicomdir(struct import *m, const char *path)
         told(m, path, &e);
         return;
     }
-    int dir = (int)(strrchr(path, '/') != NULL ? strrchr(path, '/') - path : 0);
     for (size_t i = 0; i < n; i++) {
-        char want[2 * PATH_MAX];
-        bool found = false;
-        (void)snprintf(want, sizeof(want), "%.*s%s%.*s", dir, path, dir > 0 ? "/" : "",
-                       STR_ARG(refs[i]));
-        for (size_t k = 0; k < m->todo.n && !found; k++) {
-            found = strcasecmp(m->todo.v[k], want) == 0; // discs come back in either case
-        }
-        if (!found) {
-            m->missing++;
-            (void)fprintf(stderr, "garonne: %s: named by the DICOMDIR, not on the medium\n", want);
-        }
+        check_reference(m, path, refs[i]);
     }
     m->failed += bad;
 }
@@ -397,7 +402,10 @@ static bool gather(struct import *m, const char *path)
     }
     size_t from = m->todo.n;
     walked = &m->todo;
-    if (nftw(media ? folder : path, walk, 64, FTW_PHYS) != 0) {
+    const char *top = media ? folder : path;
+    int         rc = nftw(top, walk, 64, FTW_PHYS); // NOLINT(concurrency-mt-unsafe): one thread
+    walked = NULL;
+    if (rc != 0) {
         return false;
     }
     qsort(m->todo.v + from, m->todo.n - from, sizeof(char *), compare);

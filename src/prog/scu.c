@@ -268,11 +268,13 @@ static int send_files(struct client *c, struct errmsg *e)
     size_t        done = 0;
     filling = &box;
     for (int i = 0; i < c->n_args; i++) {
-        if (nftw(c->args[i], gather, 64, FTW_PHYS) != 0) {
+        int walked = nftw(c->args[i], gather, 64, FTW_PHYS); // NOLINT(concurrency-mt-unsafe)
+        if (walked != 0) {
             (void)fprintf(stderr, "garonne: %s: cannot be read\n", c->args[i]);
             rc = EXIT_FAILED;
         }
     }
+    filling = NULL;
     while (done < box.n) {
         size_t n = send_some(c, &box, done, e);
         if (n == 0) {

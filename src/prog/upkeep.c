@@ -95,7 +95,9 @@ static int verify_export(const char *dir, bool json)
 {
     struct tree t = {0};
     tree = &t;
-    if (nftw(dir, check_sums, 64, FTW_PHYS) != 0 || t.files == 0) {
+    int walked = nftw(dir, check_sums, 64, FTW_PHYS); // NOLINT(concurrency-mt-unsafe): one thread
+    tree = NULL;
+    if (walked != 0 || t.files == 0) {
         (void)fprintf(stderr, "garonne: no SHA256SUMS under %s\n", dir);
         return EXIT_FAILED;
     }

@@ -301,7 +301,7 @@ enum err scp_find(struct served *s, const struct request *r, struct errmsg *e)
     enum qr_root  root = ROOT_STUDY;
     enum err      rc = ERR_OK;
     int64_t       t0 = clock_mono_ns();
-    enum err      net = read_identifier(s, r, &raw, &a, &keys, &rc, &why, e);
+    enum err      net = read_identifier(s, r, &(struct identifier){&raw, &a, &keys, &rc, &why}, e);
     if (net != ERR_OK) {
         return net;
     }

@@ -192,7 +192,8 @@ static const struct str fallback[] = {{"1.2.840.10008.1.2.1", 19}, {"1.2.840.100
 static size_t propose(struct retrieve *v, size_t first, struct assoc_ctx *ctx, struct str *own)
 {
     size_t n = 0;
-    for (size_t i = first; i < v->n_pairs && i - first < CLASSES_PER_ASSOC; i++) {
+    for (size_t i = first; v->pairs != NULL && i < v->n_pairs && i - first < CLASSES_PER_ASSOC;
+         i++) {
         struct str class_uid = str_of(v->pairs[i].class_uid);
         bool       seen = false;
         own[i - first] = str_of(v->pairs[i].syntax_uid);
@@ -540,7 +541,7 @@ enum err scp_retrieve(struct served *s, const struct request *r, bool move, stru
     mine.cmd.class_uid = arena_str(&a, r->cmd.class_uid);
     mine.cmd.move_destination = arena_str(&a, r->cmd.move_destination);
     v.r = &mine;
-    enum err net = read_identifier(s, &mine, &raw, &a, &keys, &rc, &why, e);
+    enum err net = read_identifier(s, &mine, &(struct identifier){&raw, &a, &keys, &rc, &why}, e);
     if (net != ERR_OK) {
         return net;
     }

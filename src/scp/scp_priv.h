@@ -52,15 +52,23 @@ enum err scp_store(struct served *s, const struct request *r, struct errmsg *e);
 enum err scp_find(struct served *s, const struct request *r, struct errmsg *e);
 enum err scp_retrieve(struct served *s, const struct request *r, bool move, struct errmsg *e);
 
-struct cmd answer_to(const struct request *r, uint16_t status, const struct errmsg *why);
-enum err   send_answer(struct served *s, const struct request *r, uint16_t status,
+struct cmd answer_to(const struct request *r, uint16_t code, const struct errmsg *why);
+enum err   send_answer(struct served *s, const struct request *r, uint16_t code,
                        const struct errmsg *why, struct errmsg *e);
 
-/* The identifier of a C-FIND, C-MOVE or C-GET.  *ret_rc is what is wrong with it, told by the
- * answer; the return value is the association's. */
-enum err             read_identifier(struct served *s, const struct request *r, struct buf *raw,
-                                     struct arena *a, struct dset **ret, enum err *ret_rc, struct errmsg *why,
-                                     struct errmsg *e);
-enum err             identifier_level(const struct dset *keys, enum qr_root root, enum level *ret,
-                                      struct errmsg *e);
+/*
+ * The identifier of a C-FIND, C-MOVE or C-GET: where it goes.  *ret_rc is what is wrong with it,
+ * told by the answer; the return value is the association's.
+ */
+struct identifier {
+    struct buf    *raw; // the encoded one, which the data set points into
+    struct arena  *mem;
+    struct dset  **ret;
+    enum err      *ret_rc;
+    struct errmsg *why;
+};
+enum err read_identifier(struct served *s, const struct request *r, const struct identifier *id,
+                         struct errmsg *e);
+enum err identifier_level(const struct dset *keys, enum qr_root root, enum level *ret,
+                          struct errmsg *e);
 const struct syntax *ctx_syntax(const struct assoc_ctx *c);

@@ -74,27 +74,27 @@ const struct syntax *ctx_syntax(const struct assoc_ctx *c)
     return s != NULL ? s : &SYNTAX_EXPLICIT;
 }
 
-enum err read_identifier(struct served *s, const struct request *r, struct buf *raw,
-                         struct arena *a, struct dset **ret, enum err *ret_rc, struct errmsg *why,
+enum err read_identifier(struct served *s, const struct request *r, const struct identifier *id,
                          struct errmsg *e)
 {
     if (!r->cmd.has_data) {
-        *ret_rc = err_set(why, ERR_SYNTAX, "identifier missing");
+        *id->ret_rc = err_set(id->why, ERR_SYNTAX, "identifier missing");
         return ERR_OK;
     }
-    enum err rc = msg_data_all(s->assoc, raw, e);
+    enum err rc = msg_data_all(s->assoc, id->raw, e);
     if (rc == ERR_LIMIT) { // the stream was drained: the association goes on
-        *ret_rc = err_set(why, ERR_LIMIT, "identifier over %d bytes", LIMIT_IDENTIFIER);
+        *e = (struct errmsg){0};
+        *id->ret_rc = err_set(id->why, ERR_LIMIT, "identifier over %d bytes", LIMIT_IDENTIFIER);
         return ERR_OK;
     }
     if (rc != ERR_OK) {
         return rc;
     }
     struct parse_opts opts = {.lenient = LENIENT_ALL};
-    *ret_rc =
-        dset_parse((struct bytes){raw->ptr, raw->len}, ctx_syntax(r->ctx), &opts, a, ret, why);
-    if (*ret_rc == ERR_MORE) {
-        *ret_rc = ERR_SYNTAX;
+    struct bytes      in = {id->raw->ptr, id->raw->len};
+    *id->ret_rc = dset_parse(in, ctx_syntax(r->ctx), &opts, id->mem, id->ret, id->why);
+    if (*id->ret_rc == ERR_MORE) {
+        *id->ret_rc = ERR_SYNTAX;
     }
     return ERR_OK;
 }
