@@ -132,9 +132,9 @@ struct catalog {
 enum err cache_new(struct cache **ret, struct errmsg *e);
 void     cache_free(struct cache *c);
 /* Of a sealed pack; given back with catalog_unref. */
-enum err catalog_of(struct archive *a, const struct pack_row *row, const struct catalog **ret,
+enum err catalog_of(struct archive *a, const struct pack_row *row, struct catalog **ret,
                     struct errmsg *e);
-void     catalog_unref(struct archive *a, const struct catalog *c);
+void     catalog_unref(struct archive *a, struct catalog *c);
 /* Path of a row's pack. */
 enum err row_path(const struct archive *a, const struct pack_row *row, bool open,
                   char ret[PACK_PATH], struct errmsg *e);

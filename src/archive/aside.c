@@ -206,7 +206,8 @@ static enum err row_add(struct ingest *i, const char *path, struct errmsg *e)
     return archive_tx(i->a, row_work, &row, e);
 }
 
-/* Durable under the next free number; *ret_new false: it was there already. */
+/* Durable under the next free number; *ret_new false: it was there already.  On failure there may
+ * be a new one nevertheless. */
 static enum err file_end(struct ingest *i, char path[PACK_PATH], bool *ret_new, struct errmsg *e)
 {
     struct aside         *s = &i->aside;
@@ -260,14 +261,13 @@ enum err aside_commit(struct ingest *i, enum ingest_outcome *ret, struct errmsg 
     if (rc == ERR_OK) {
         rc = file_end(i, path, &is_new, e);
     }
-    if (rc == ERR_OK && is_new) {
+    if (rc == ERR_OK) { // also when it was there: a crash may have kept it from getting its row
         rc = row_add(i, path, e);
-        if (rc != ERR_OK) {
-            (void)unlink(path); // it was not accepted, and nobody would look for it
-        }
     }
     if (rc == ERR_OK) {
         *ret = INGEST_QUARANTINED;
+    } else if (is_new) {
+        (void)unlink(path); // it was not accepted, and nobody would look for it
     }
     return rc;
 }
@@ -292,7 +292,8 @@ void parts_clear(struct archive *a)
     glob_t g = {0};
     time_t old = (time_t)(clock_wall_us() / 1000000) - LIMIT_PART_AGE_S;
     (void)snprintf(pattern, sizeof(pattern), "%s/*/quarantine/.*.part", a->root);
-    if (glob(pattern, GLOB_NOSORT, NULL, &g) != 0) {
+    // what is not safe in it is "~"
+    if (glob(pattern, GLOB_NOSORT, NULL, &g) != 0) { // NOLINT(concurrency-mt-unsafe)
         return;
     }
     for (size_t i = 0; i < g.gl_pathc; i++) {

@@ -74,12 +74,18 @@ static void use_first(struct cache *c, struct entry *n)
     c->newest = n;
 }
 
-static void drop(struct cache *c, struct entry *n)
+/* The oldest; false when there is none. */
+static bool drop(struct cache *c)
 {
+    struct entry *n = c->oldest;
+    if (n == NULL) {
+        return false;
+    }
     *place_of(c, n->path) = n->next;
     use_unlink(c, n);
     c->bytes -= n->bytes;
     entry_unref(n);
+    return true;
 }
 
 void cache_free(struct cache *c)
@@ -87,8 +93,7 @@ void cache_free(struct cache *c)
     if (c == NULL) {
         return;
     }
-    while (c->oldest != NULL) {
-        drop(c, c->oldest);
+    while (drop(c)) {
     }
     lock_done(&c->lock);
     free(c);
@@ -125,12 +130,11 @@ static struct entry *insert(struct cache *c, struct entry *n)
         *at = n;
         use_first(c, n);
         c->bytes += n->bytes;
-        while (c->bytes > LIMIT_CATALOG_BYTES) {
-            drop(c, c->oldest);
+        while (c->bytes > LIMIT_CATALOG_BYTES && drop(c)) {
         }
     }
     lock_give(&c->lock);
-    return n;
+    return n; // NOLINT(clang-analyzer-unix.Malloc): the caller's reference keeps it, dropped or not
 }
 
 static struct entry *entry_new(const char *path, size_t n)
@@ -208,12 +212,14 @@ static enum err read_headers(struct archive *a, const char *path, const struct p
     if (n == NULL) {
         return err_set(e, ERR_NOMEM, "%s: no memory for its images", path);
     }
-    memcpy(n->c.images, scan.images, scan.n * sizeof(*scan.images));
+    if (scan.n > 0) {
+        memcpy(n->c.images, scan.images, scan.n * sizeof(*scan.images));
+    }
     *ret = n;
     return ERR_OK;
 }
 
-enum err catalog_of(struct archive *a, const struct pack_row *row, const struct catalog **ret,
+enum err catalog_of(struct archive *a, const struct pack_row *row, struct catalog **ret,
                     struct errmsg *e)
 {
     char     path[PACK_PATH];
@@ -234,10 +240,9 @@ enum err catalog_of(struct archive *a, const struct pack_row *row, const struct 
     return ERR_OK;
 }
 
-void catalog_unref(struct archive *a, const struct catalog *c)
+void catalog_unref(struct archive *a, struct catalog *c)
 {
-    // the catalog is the last member of its entry; the cast back is ours alone
-    struct entry *n = (struct entry *)((char *)(uintptr_t)c - offsetof(struct entry, c));
+    struct entry *n = (struct entry *)((char *)c - offsetof(struct entry, c));
     lock_take(&a->cache->lock);
     entry_unref(n);
     lock_give(&a->cache->lock);

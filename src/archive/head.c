@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "archive/ingest_priv.h"
 #include "dicom/part10.h"
 
@@ -45,8 +47,7 @@ static enum err uid_take(const struct dset *d, uint32_t tag, const char *what, c
     if (!is_uid_usable(uid)) {
         return err_set(e, ERR_SYNTAX, "the data set's %s Instance UID is not usable", what);
     }
-    memcpy(ret, uid.ptr, uid.len);
-    ret[uid.len] = '\0';
+    (void)snprintf(ret, 65, "%.*s", STR_ARG(uid));
     return ERR_OK;
 }
 
@@ -112,7 +113,7 @@ enum err head_dset(struct ingest *i, enum head_end end, struct errmsg *e)
 {
     struct head *h = &i->head;
     arena_done(&h->mem);
-    arena_init(&h->mem, LIMIT_DSET * 2);
+    arena_init(&h->mem, (size_t)LIMIT_DSET * 2);
     h->dset = NULL;
     enum err rc = header_look((struct bytes){h->kept.ptr, h->kept.len}, i->syntax_uid, end, &h->mem,
                               &h->dset);

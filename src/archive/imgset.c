@@ -216,7 +216,7 @@ enum err imgset_add(struct imgset *s, uint32_t pack_n, const struct pack_image *
     struct img *i = NULL;
     enum err    rc =
         imgset_claim(s, str_of(p->sop_uid), str_of(p->class_uid), str_of(p->syntax_uid), &i, e);
-    if (rc == ERR_OK && i->state == IMG_GONE) {
+    if (rc == ERR_OK && i != NULL && i->state == IMG_GONE) {
         img_fill(i, pack_n, p);
         s->names[i->class_i].filed = true;
     }

@@ -10,7 +10,7 @@
 
 static struct pack_image image(unsigned i)
 {
-    struct pack_image p = {.at = i * 1000U, .size = 900, .data_at = i * 1000U + 300, .hash = i};
+    struct pack_image p = {.at = i, .size = 900, .data_at = i + 300U, .hash = i};
     (void)snprintf(p.sop_uid, sizeof(p.sop_uid), "1.2.840.%u", i);
     (void)snprintf(p.class_uid, sizeof(p.class_uid), "1.2.840.10008.5.1.4.1.1.%u", i % 3);
     (void)snprintf(p.syntax_uid, sizeof(p.syntax_uid), "1.2.840.10008.1.2.1");

@@ -13,6 +13,7 @@ static enum err uid_set(char ret[65], struct str uid, const char *what, struct e
     return ERR_OK;
 }
 
+// NOLINTNEXTLINE(readability-function-size): agreed with the callers, who have it all in locals
 enum err ingest_begin(struct archive *a, const struct ingest_from *from, struct str class_uid,
                       struct str sop_uid, struct str syntax_uid, struct ingest **ret,
                       struct errmsg *e)

@@ -82,8 +82,8 @@ static enum err list_ours(struct listing *l, const struct pack_row *row, struct 
 
 static enum err list_sealed(struct listing *l, const struct pack_row *row, struct errmsg *e)
 {
-    const struct catalog *c = NULL;
-    enum err              rc = catalog_of(l->a, row, &c, e);
+    struct catalog *c = NULL;
+    enum err        rc = catalog_of(l->a, row, &c, e);
     if (rc != ERR_OK) {
         return rc;
     }
@@ -144,7 +144,7 @@ static enum err listing_end(struct listing *l, struct object **ret, size_t *ret_
         return err_set(e, ERR_LIMIT, "a series of %zu images", l->n);
     }
     if (l->n > 0) {
-        qsort(l->v, l->n, sizeof(*l->v), by_number);
+        qsort(l->v, l->n, sizeof(struct found *), by_number);
     }
     for (size_t i = 0; i < l->n; i++) {
         const struct found *f = l->v[i];

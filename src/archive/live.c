@@ -52,7 +52,7 @@ static bool table_grow(struct archive *a)
     size_t          n = a->n_buckets == 0 ? 64 : a->n_buckets * 2;
     struct series **old = a->buckets;
     size_t          old_n = a->n_buckets;
-    struct series **b = calloc(n, sizeof(*b));
+    struct series **b = calloc(n, sizeof(struct series *));
     if (b == NULL) {
         return false;
     }
@@ -260,8 +260,8 @@ static enum err images_add(struct series *s, uint32_t n, const struct pack_image
 static enum err sealed_load(struct archive *a, struct series *s, const struct pack_row *row,
                             struct errmsg *e)
 {
-    const struct catalog *c = NULL;
-    enum err              rc = catalog_of(a, row, &c, e);
+    struct catalog *c = NULL;
+    enum err        rc = catalog_of(a, row, &c, e);
     if (rc != ERR_OK) {
         return rc;
     }

@@ -138,6 +138,17 @@ static void tenant_parse(struct jsonr *r, struct arena *a, struct registry_tenan
     }
 }
 
+static void tenants_parse(struct jsonr *r, struct arena *a, struct registry *out)
+{
+    jsonr_arr(r);
+    while (jsonr_item(r)) {
+        out->tenants = one_more(r, a, out->tenants, out->n, sizeof(*out->tenants));
+        if (out->tenants != NULL) {
+            tenant_parse(r, a, &out->tenants[out->n++]);
+        }
+    }
+}
+
 enum err registry_parse(struct str json, struct arena *a, struct registry *ret, struct errmsg *e)
 {
     struct registry out = {0};
@@ -150,13 +161,7 @@ enum err registry_parse(struct str json, struct arena *a, struct registry *ret, 
         if (str_eq(k, STR("garonne_registry"))) {
             known = jsonr_u64(&r) == VERSION;
         } else if (str_eq(k, STR("tenants"))) {
-            jsonr_arr(&r);
-            while (jsonr_item(&r)) {
-                out.tenants = one_more(&r, a, out.tenants, out.n, sizeof(*out.tenants));
-                if (out.tenants != NULL) {
-                    tenant_parse(&r, a, &out.tenants[out.n++]);
-                }
-            }
+            tenants_parse(&r, a, &out);
         } else {
             jsonr_skip(&r);
         }
@@ -204,7 +209,7 @@ static enum err write_now(struct archive *a, const char *path, struct errmsg *e)
     CLEANUP(buf_done) struct buf     out;
     arena_init(&mem, LIMIT_REGISTRY);
     buf_init(&out, LIMIT_REGISTRY);
-    struct registry r;
+    struct registry r = {0};
     struct errmsg   mine = {0};
     struct db      *db = db_pool_take(a->db, &mine);
     enum err        rc = mine.code != ERR_OK ? mine.code : ERR_IO;

@@ -204,6 +204,12 @@ static struct pack_row row_of(const struct found_pack *p)
                              .sha256 = STR("")};
 }
 
+static bool is_same_row(const struct pack_row *have, const struct pack_row *row)
+{
+    return have->state == PACK_SEALED && row->state == PACK_SEALED && have->bytes == row->bytes &&
+           have->images == row->images && have->manifest_at == row->manifest_at;
+}
+
 static enum err pack_work(struct db *db, void *arg, struct errmsg *e)
 {
     CLEANUP(arena_done) struct arena mem;
@@ -225,11 +231,8 @@ static enum err pack_work(struct db *db, void *arg, struct errmsg *e)
         struct pack_row empty = {
             .tenant_id = row.tenant_id, .series_id = row.series_id, .n = row.n};
         rc = pack_row_add(db, &empty, &row.id, e);
-    } else if (rc == ERR_OK && f->p->locked) {
-        return ERR_OK; // its writer keeps the row
-    } else if (rc == ERR_OK && have.state == PACK_SEALED && have.bytes == row.bytes &&
-               have.images == row.images && have.manifest_at == row.manifest_at) {
-        return ERR_OK; // with its digest
+    } else if (rc == ERR_OK && (f->p->locked || is_same_row(&have, &row))) {
+        return ERR_OK; // its writer keeps the row; or it is right, and has its digest
     }
     if (rc != ERR_OK) {
         return rc;
@@ -523,7 +526,7 @@ static enum err shelve(struct reindex *r, const char *path, struct errmsg *e)
 {
     CLEANUP(file_close) int          fd = -1;
     CLEANUP(arena_done) struct arena mem;
-    arena_init(&mem, LIMIT_DSET * 2);
+    arena_init(&mem, (size_t)LIMIT_DSET * 2);
     struct stat        st = {0};
     struct part10_meta meta = {0};
     uint8_t            front[LIMIT_PART10_HEAD];

@@ -30,10 +30,10 @@ struct kit {
 
 struct kit_object { // what an object is made of
     unsigned    study, series, image;
+    unsigned    salt; // other pixels under the same UID
     size_t      pixels;
-    unsigned    salt;    // other pixels under the same UID
-    const char *cls;     // NULL: CT
     size_t      ballast; // bytes of a private value in front of the UIDs
+    const char *cls;     // NULL: CT
     const char *patient;
 };
 
@@ -53,17 +53,22 @@ static inline void kit_note(void *ctx, const char *path, const char *what)
     }
 }
 
-#define kit_ok(call)                                                                               \
-    do {                                                                                           \
-        struct errmsg e = {0};                                                                     \
-        if ((call) != ERR_OK) {                                                                    \
-            fail_msg("%s: %s (%s)", #call, e.text, err_name(e.code));                              \
-        }                                                                                          \
-    } while (0)
+static _Thread_local struct errmsg kit_e; // of the call that kit_ok looks at
+
+static inline void kit_good(enum err rc, const char *call, const char *file, int line)
+{
+    if (rc != ERR_OK) {
+        print_error("%s: %s (%s)\n", call, kit_e.text, err_name(rc));
+        _fail(file, line);
+    }
+    kit_e = (struct errmsg){0};
+}
+
+#define kit_ok(call) kit_good((call), #call, __FILE__, __LINE__) // call says &kit_e
 
 static inline void kit_open(struct kit *k)
 {
-    kit_ok(archive_open(&k->conf, &k->a, &e));
+    kit_ok(archive_open(&k->conf, &k->a, &kit_e));
 }
 
 static inline void kit_tenant(struct kit *k, size_t i, const char *code)
@@ -73,7 +78,7 @@ static inline void kit_tenant(struct kit *k, size_t i, const char *code)
     int64_t    id = 0;
     struct db *db = db_pool_take(archive_db(k->a), NULL);
     assert_non_null(db);
-    kit_ok(tenant_add(db, &t, &id, &e));
+    kit_ok(tenant_add(db, &t, &id, &kit_e));
     db_pool_give(archive_db(k->a), db);
     k->from[i] = (struct ingest_from){.tenant_id = id,
                                       .tenant = str_of(code),
@@ -94,18 +99,24 @@ static inline void kit_init(struct kit *k)
     kit_open(k);
     kit_tenant(k, 0, "PURPAN");
     kit_tenant(k, 1, "RANGUEIL");
-    kit_ok(archive_registry_write(k->a, &e));
+    kit_ok(archive_registry_write(k->a, &kit_e));
+}
+
+static inline void kit_close(struct kit *k)
+{
+    archive_close(k->a);
+    k->a = NULL;
 }
 
 static inline void kit_done(struct kit *k)
 {
-    archive_close(k->a);
+    kit_close(k);
     kit_remove(k->data);
 }
 
 static inline void kit_reopen(struct kit *k)
 {
-    archive_close(k->a);
+    kit_close(k);
     kit_open(k);
 }
 
@@ -134,7 +145,7 @@ static inline void kit_long(struct buf *b, uint32_t tag, const char *vr, size_t 
     uint8_t *p = buf_grow(b, n);
     assert_non_null(p);
     for (size_t i = 0; i < n; i++) {
-        p[i] = (uint8_t)((i * 2654435761U + seed * 40503U) >> 11);
+        p[i] = (uint8_t)((i * 2654435761U + (size_t)seed * 40503U) >> 11);
     }
 }
 
@@ -174,7 +185,7 @@ static inline void kit_dset(const struct kit_object *o, struct buf *b)
     kit_elem(b, 0x00200013, "IS", str_of(text));
     kit_elem(b, 0x00280010, "US", (struct str){"\x40\x00", 2});
     kit_elem(b, 0x00400275, "LO", STR("x"));
-    kit_long(b, 0x7FE00010, "OW", o->pixels, o->image + o->salt * 1000);
+    kit_long(b, 0x7FE00010, "OW", o->pixels, o->image + o->salt * 1000U);
 }
 
 static inline enum err kit_begin(struct kit *k, size_t tenant, const struct kit_object *o,
@@ -205,10 +216,20 @@ static inline enum err kit_send(struct kit *k, size_t tenant, const struct kit_o
     return rc;
 }
 
+static inline struct index_counts kit_counts(struct kit *k)
+{
+    struct index_counts c = {0};
+    struct db          *db = db_pool_take(archive_db(k->a), NULL);
+    assert_non_null(db);
+    kit_ok(index_count(db, 0, &c, &kit_e));
+    db_pool_give(archive_db(k->a), db);
+    return c;
+}
+
 static inline void kit_store(struct kit *k, const struct kit_object *o)
 {
     enum ingest_outcome how = INGEST_QUARANTINED;
-    kit_ok(kit_send(k, 0, o, 16 << 10, &how, &e));
+    kit_ok(kit_send(k, 0, o, 16 << 10, &how, &kit_e));
     assert_int_equal(how, INGEST_STORED);
 }
 
@@ -230,7 +251,7 @@ static inline size_t kit_list(struct kit *k, size_t tenant, const struct kit_obj
                               struct arena *mem, struct object **ret)
 {
     size_t n = 0;
-    kit_ok(archive_list(k->a, kit_series_id(k, tenant, o), mem, ret, &n, &e));
+    kit_ok(archive_list(k->a, kit_series_id(k, tenant, o), mem, ret, &n, &kit_e));
     return n;
 }
 
@@ -243,13 +264,34 @@ static inline void kit_check(struct kit *k, const struct object *x, const struct
     buf_init(&want, 64 << 20);
     buf_init(&got, 64 << 20);
     kit_dset(o, &want);
-    kit_ok(object_open(k->a, x, &f, &e));
+    kit_ok(object_open(k->a, x, &f, &kit_e));
     assert_int_equal(f.data_len, want.len);
     uint8_t *p = buf_grow(&got, want.len);
     assert_non_null(p);
     size_t n = 0;
-    kit_ok(f.src.read(f.src.ctx, 0, p, want.len, &n, &e));
+    kit_ok(f.src.read(f.src.ctx, 0, p, want.len, &n, &kit_e));
     assert_int_equal(n, want.len);
     assert_memory_equal(p, want.ptr, want.len);
     object_close(&f);
+}
+
+/* How many times the archive has o, whole: in the list of its series. */
+static inline size_t kit_has(struct kit *k, size_t tenant, const struct kit_object *o)
+{
+    CLEANUP(arena_done) struct arena mem;
+    arena_init(&mem, 256 << 20);
+    struct object *x = NULL;
+    char           uid[65];
+    struct str     want = kit_uid(uid, "image", o);
+    size_t         found = 0, n = 0;
+    if (kit_series_id(k, tenant, o) != 0) {
+        n = kit_list(k, tenant, o, &mem, &x);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(str_of(x[i].image.sop_uid), want)) {
+            kit_check(k, &x[i], o);
+            found++;
+        }
+    }
+    return found;
 }

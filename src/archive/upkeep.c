@@ -148,7 +148,56 @@ static enum err slot_clear(struct archive *a, struct slot *sl, struct errmsg *e)
     return ERR_OK;
 }
 
-/* A pack that failed, once more.  ERR_NOTFOUND: it held nothing, and the slot is gone. */
+static enum err seal_row_work(struct db *db, void *arg, struct errmsg *e)
+{
+    return pack_row_seal(db, arg, e);
+}
+
+/* Sealed by somebody who did not live to say so. */
+static enum err heal(struct archive *a, const struct pack_row *row, struct errmsg *e)
+{
+    CLEANUP(arena_done) struct arena mem;
+    arena_init(&mem, LIMIT_SCAN);
+    char            path[PACK_PATH];
+    struct pack_row done = *row;
+    enum err        rc = row_path(a, row, false, path, e);
+    if (rc == ERR_OK) {
+        rc = sealed_row(path, &mem, &done, e);
+    }
+    if (rc == ERR_OK) {
+        rc = file_sync_dir_of(path, e); // its new name may not be durable yet
+    }
+    if (rc == ERR_OK) {
+        rc = file_sha256(path, &mem, &done.sha256, e);
+    }
+    return rc == ERR_OK ? archive_tx(a, seal_row_work, &done, e) : rc;
+}
+
+/* The pack is not there: it was empty and is gone, or its sealing failed when it had its new name.
+ * The slot goes on success. */
+static enum err slot_settle(struct archive *a, struct slot *sl, struct errmsg *e)
+{
+    const struct series *s = sl->series;
+    struct errmsg        mine = {0};
+    if (sl->images == 0) {
+        return slot_clear(a, sl, e);
+    }
+    struct pack_row row = {.id = sl->row_id,
+                           .tenant_id = s->tenant_id,
+                           .n = sl->n,
+                           .tenant_code = str_of(s->tenant),
+                           .study_uid = str_of(s->study_uid),
+                           .series_uid = str_of(s->series_uid)};
+    enum err        rc = heal(a, &row, &mine);
+    if (rc != ERR_OK) {
+        slot_fail(a, sl, &mine, LIMIT_SEAL_RETRY_MS);
+        return err_set(e, rc, "%s", mine.text);
+    }
+    slot_drop(a, sl, true);
+    return ERR_OK;
+}
+
+/* A pack that failed, once more.  ERR_NOTFOUND: there is nothing to write to, the slot is gone. */
 static enum err slot_reopen(struct archive *a, struct slot *sl, struct errmsg *e)
 {
     struct series     *s = sl->series;
@@ -156,8 +205,8 @@ static enum err slot_reopen(struct archive *a, struct slot *sl, struct errmsg *e
     struct pack       *p = NULL;
     struct errmsg      mine = {0};
     enum err           rc = pack_reopen(a->root, &o, &p, &mine);
-    if (rc == ERR_NOTFOUND && sl->images == 0) {
-        rc = slot_clear(a, sl, e);
+    if (rc == ERR_NOTFOUND) {
+        rc = slot_settle(a, sl, e);
         return rc == ERR_OK ? ERR_NOTFOUND : rc;
     }
     if (rc != ERR_OK) {
@@ -172,11 +221,6 @@ static enum err slot_reopen(struct archive *a, struct slot *sl, struct errmsg *e
     sl->dirty = true;
     lock_give(&s->lock);
     return rc;
-}
-
-static enum err seal_row_work(struct db *db, void *arg, struct errmsg *e)
-{
-    return pack_row_seal(db, arg, e);
 }
 
 static enum err seal_one(struct archive *a, struct slot *sl, size_t *sealed, struct errmsg *e)
@@ -268,23 +312,6 @@ enum err archive_seal(struct archive *a, int64_t idle_ms, size_t *ret_sealed, st
 
 /* ---- packs that nobody has open */
 
-/* Sealed by somebody who did not live to say so. */
-static enum err heal(struct archive *a, const struct pack_row *row, struct errmsg *e)
-{
-    CLEANUP(arena_done) struct arena mem;
-    arena_init(&mem, LIMIT_SCAN);
-    char            path[PACK_PATH];
-    struct pack_row done = *row;
-    enum err        rc = row_path(a, row, false, path, e);
-    if (rc == ERR_OK) {
-        rc = sealed_row(path, &mem, &done, e);
-    }
-    if (rc == ERR_OK) {
-        rc = file_sha256(path, &mem, &done.sha256, e);
-    }
-    return rc == ERR_OK ? archive_tx(a, seal_row_work, &done, e) : rc;
-}
-
 /* No file under either name. */
 static enum err forget(struct archive *a, const struct pack_row *row, struct errmsg *e)
 {
@@ -293,7 +320,8 @@ static enum err forget(struct archive *a, const struct pack_row *row, struct err
     if (access(folder, F_OK) != 0) { // a disk that is not mounted, rather than a lost pack
         return file_errno(e, "look for", folder);
     }
-    enum err rc = archive_tx(a, remove_work, (void *)(uintptr_t)&row->id, e);
+    int64_t  id = row->id;
+    enum err rc = archive_tx(a, remove_work, &id, e);
     if (rc == ERR_OK) {
         archive_tell(a, folder, "a pack of the index without a file: row removed");
     }
@@ -318,7 +346,8 @@ static enum err adopt(struct archive *a, struct series *s, const struct pack_row
         return err_set(e, rc, "%s", mine.text);
     }
     if (pack_count(p) == 0) {
-        rc = archive_tx(a, remove_work, (void *)(uintptr_t)&row->id, e);
+        int64_t id = row->id;
+        rc = archive_tx(a, remove_work, &id, e);
         pack_close(p);
         return rc;
     }

@@ -116,7 +116,7 @@ static bool is_removed(struct archive *a, const struct pack_row *row)
     struct pack_row *rows = NULL;
     size_t           n = 0;
     return rows_after(a, row->id - 1, &mem, &rows, &n, NULL) == ERR_OK &&
-           (n == 0 || rows[0].id != row->id);
+           (n == 0 || rows == NULL || rows[0].id != row->id);
 }
 
 enum err archive_verify(struct archive *a, archive_note *note, void *ctx, struct verify_stats *ret,
@@ -131,7 +131,7 @@ enum err archive_verify(struct archive *a, archive_note *note, void *ctx, struct
         arena_init(&mem, LIMIT_SCAN);
         struct pack_row *rows = NULL;
         rc = rows_after(a, after, &mem, &rows, &n, e);
-        for (size_t i = 0; rc == ERR_OK && i < n; i++) {
+        for (size_t i = 0; rc == ERR_OK && rows != NULL && i < n; i++) {
             struct errmsg why = {0};
             v.path[0] = '\0';
             enum err one = verify_row(&v, &rows[i], &why);

@@ -128,6 +128,7 @@ struct quarantine_row {
     int64_t    received_us;
     uint64_t   bytes;
 };
+/* A path that has a row already keeps it as it is. */
 enum err quarantine_add(struct db *db, const struct quarantine_row *r, struct errmsg *e);
 enum err quarantine_remove(struct db *db, int64_t id, struct errmsg *e);
 enum err quarantine_list(struct db *db, int64_t tenant_id, struct arena *a,

@@ -632,19 +632,23 @@ static void quarantine_is_listed(struct fixture *f)
                                 .study_uid = STR("1"),
                                 .series_uid = STR("2"),
                                 .sop_uid = STR("3"),
-                                .path = STR("q/3.dcm"),
                                 .calling = STR("CT1"),
                                 .bytes = 7};
     struct quarantine_row *rows = NULL;
     size_t                 n = 0;
     for (int i = 0; i < 5; i++) {
+        char path[16];
+        (void)snprintf(path, sizeof(path), "q/3.%d.dcm", i);
+        q.path = str_of(path);
         q.received_us = i;
+        good(quarantine_add(f->db, &q, &f->e), &f->e);
+        q.received_us = i + 100; // once more changes nothing
         good(quarantine_add(f->db, &q, &f->e), &f->e);
     }
     good(quarantine_list(f->db, f->tenant, &f->a, &rows, &n, &f->e), &f->e);
     assert_int_equal(n, 5);
     assert_int_equal(rows[0].received_us, 4);
-    assert_true(str_eq(rows[0].path, STR("q/3.dcm")));
+    assert_true(str_eq(rows[0].path, STR("q/3.4.dcm")));
     good(quarantine_remove(f->db, rows[0].id, &f->e), &f->e);
     assert_int_equal(quarantine_remove(f->db, rows[0].id, NULL), ERR_NOTFOUND);
     good(quarantine_list(f->db, f->tenant, &f->a, &rows, &n, &f->e), &f->e);

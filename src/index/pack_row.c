@@ -44,7 +44,8 @@ static const char PATIENT_REMOVE[] =
 
 static const char QUARANTINE_ADD[] =
     "INSERT INTO quarantine (tenant_id, study_uid, series_uid, sop_uid, path, calling, "
-    "received_us, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    "received_us, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
+    "ON CONFLICT (tenant_id, path) DO NOTHING";
 static const char QUARANTINE_REMOVE[] = "DELETE FROM quarantine WHERE quarantine_id = ?1";
 static const char QUARANTINE_OF[] =
     "SELECT quarantine_id, tenant_id, study_uid, series_uid, sop_uid, path, calling, received_us, "

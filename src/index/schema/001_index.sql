@@ -152,7 +152,8 @@ CREATE TABLE quarantine (
     path ctext NOT NULL,
     calling ctext NOT NULL,
     received_us BIGINT NOT NULL,
-    bytes BIGINT NOT NULL
+    bytes BIGINT NOT NULL,
+    UNIQUE (tenant_id, path)
 );
 CREATE INDEX quarantine_tenant ON quarantine (tenant_id, received_us);
 
