@@ -279,7 +279,7 @@ static bool hear(struct sock *c, struct answer *a, bool head)
     const uint8_t *end = NULL;
     *a = (struct answer){0};
     buf_init(&a->b, 64 << 20);
-    while ((end = memmem(a->b.ptr, a->b.len, "\r\n\r\n", 4)) == NULL) {
+    while (a->b.len == 0 || (end = memmem(a->b.ptr, a->b.len, "\r\n\r\n", 4)) == NULL) {
         if (!more(c, a)) {
             return false;
         }

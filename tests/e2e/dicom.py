@@ -1,6 +1,7 @@
 """Store, find, move and get with DCMTK's stock clients; tenants, peers and their refusals."""
 import pathlib
 import tarfile
+import zlib
 
 from lib import *
 
@@ -183,6 +184,13 @@ def test_restart_finds_everything_as_it_was(t):
     n.stop()
 
 
+def is_deflated(b, content):
+    try:
+        return zlib.decompressobj(-15).decompress(b) == content
+    except zlib.error:
+        return False
+
+
 def test_any_storage_class_and_syntax_is_kept(t):
     """A private SOP class, a compressed syntax, big endian, deflated, kept as received."""
     n = t.node()
@@ -201,8 +209,11 @@ def test_any_storage_class_and_syntax_is_kept(t):
     n.stop()
     n.cli("export", "--tenant", "PURPAN", "--out", t.tmp / "out")
     got = {data_set_bytes(f) for f in (t.tmp / "out").rglob("*.dcm")}
-    want = {data_set_bytes(t.tmp / f"{x}.dcm") for x in ("big", "deflated", "rle", "jpeg")}
-    check(got == want, f"{len(got & want)} of 4 kept byte for byte")
+    lost = [x for x in ("big", "rle", "jpeg") if data_set_bytes(t.tmp / f"{x}.dcm") not in got]
+    check(not lost and len(got) == 4, "not kept byte for byte:", lost)
+    # storescu deflates anew, and pads to an even length as it likes: the same data set inside
+    inflated = zlib.decompressobj(-15).decompress(data_set_bytes(t.tmp / "deflated.dcm"))
+    check(any(is_deflated(b, inflated) for b in got), "the deflated one")
 
 
 run(globals())
