@@ -10,8 +10,8 @@
 #include "dicom/convert.h"
 #include "dicom/match.h"
 #include "dicom/tags.h"
+#include "dimse/scu.h"
 #include "scp/scp_priv.h"
-#include "sys/tls.h"
 
 enum {
     CLASSES_PER_ASSOC = 40,
@@ -38,6 +38,7 @@ struct retrieve {
     struct buf      failed_uids; // backslash separated
     struct deadline next_pending;
     unsigned        retries;
+    bool            refused; // the destination accepted no context of the pairs at hand
     bool            cancelled;
     struct arena    mem; // list of the series at hand
 };
@@ -187,61 +188,40 @@ static enum err list_series(struct retrieve *v, enum level level, struct errmsg 
 
 /* ---- the association that carries the sub-operations */
 
-static const struct str fallback[] = {{"1.2.840.10008.1.2.1", 19}, {"1.2.840.10008.1.2", 17}};
-
-static size_t propose(struct retrieve *v, size_t first, struct assoc_ctx *ctx, struct str *own)
-{
-    size_t n = 0;
-    for (size_t i = first; v->pairs != NULL && i < v->n_pairs && i - first < CLASSES_PER_ASSOC;
-         i++) {
-        struct str class_uid = str_of(v->pairs[i].class_uid);
-        bool       seen = false;
-        own[i - first] = str_of(v->pairs[i].syntax_uid);
-        ctx[n++] =
-            (struct assoc_ctx){.abstract = class_uid, .syntaxes = &own[i - first], .n_syntaxes = 1};
-        for (size_t k = first; k < i; k++) {
-            seen = seen || strcmp(v->pairs[k].class_uid, v->pairs[i].class_uid) == 0;
-        }
-        if (!seen) { // where the destination wants another uncompressed encoding
-            ctx[n++] = (struct assoc_ctx){
-                .abstract = class_uid, .syntaxes = (struct str *)fallback, .n_syntaxes = 2};
-        }
-    }
-    return n;
-}
-
 static enum err open_out(struct retrieve *v, size_t first, struct errmsg *e)
 {
-    struct assoc_ctx ctx[2 * CLASSES_PER_ASSOC];
-    struct str       own[CLASSES_PER_ASSOC];
-    struct sock     *sock;
-    struct deadline  d = deadline_in_ms(LIMIT_ARTIM_MS);
-    enum err         rc = sock_connect(v->dest.host, v->dest.port, d, &sock, e);
-    if (rc != ERR_OK) {
-        return rc;
+    CLEANUP(arena_done) struct arena mem;
+    arena_init(&mem, LIMIT_PDU_ASSOC);
+    struct scu_plan plan;
+    struct scu_peer to = {
+        .host = v->dest.host,
+        .port = v->dest.port,
+        .called = v->dest.aet,
+        .calling = v->s->tenant.aet,
+        .tls = v->dest.tls ? v->s->scp->client_tls : NULL,
+        .cert = v->dest.cert,
+        .conf = v->s->scp->assoc,
+    };
+    if (v->dest.tls && to.tls == NULL) {
+        return err_set(e, ERR_UNSUPPORTED, "destination wants TLS and none is configured");
     }
-    if (v->dest.tls) {
-        rc = v->s->scp->client_tls == NULL
-                 ? err_set(e, ERR_UNSUPPORTED, "destination wants TLS and none is configured")
-                 : sock_start_tls(sock, v->s->scp->client_tls, NULL, d, e);
-        if (rc == ERR_OK && v->dest.cert.len > 0 && !str_eq(v->dest.cert, sock_cert_sha256(sock))) {
-            rc = err_set(e, ERR_DENIED, "destination shows another certificate");
-        }
+    plan_init(&plan, &mem);
+    v->first = first;
+    v->n = v->n_pairs - first < CLASSES_PER_ASSOC ? v->n_pairs - first : CLASSES_PER_ASSOC;
+    for (size_t i = first; i < first + v->n; i++) {
+        enum err rc = plan_add_object(&plan, str_of(v->pairs[i].class_uid),
+                                      str_of(v->pairs[i].syntax_uid), e);
         if (rc != ERR_OK) {
-            sock_free(sock);
             return rc;
         }
     }
-    struct assoc_pdu rq = {.called = v->dest.aet, .calling = v->s->tenant.aet, .ctx = ctx};
-    rq.n_ctx = propose(v, first, ctx, own);
-    rc = assoc_connect(sock, &v->s->scp->assoc, &rq, &v->out, e);
+    enum err rc = scu_connect(&to, &plan, &v->out, e);
     if (rc != ERR_OK) {
         v->out = NULL;
-        return rc;
+        v->refused =
+            rc == ERR_UNSUPPORTED; // not one context: asking again for each image would not help
     }
-    v->first = first;
-    v->n = v->n_pairs - first < CLASSES_PER_ASSOC ? v->n_pairs - first : CLASSES_PER_ASSOC;
-    return ERR_OK;
+    return rc;
 }
 
 static void close_out(struct retrieve *v)
@@ -268,34 +248,43 @@ static enum err ready_out(struct retrieve *v, const struct pack_image *m, struct
             return rc;
         }
     }
-    if (v->out != NULL && i >= v->first && i - v->first < v->n) {
+    bool planned = i >= v->first && i - v->first < v->n;
+    if (planned && v->refused) {
+        return err_set(e, ERR_UNSUPPORTED, "the destination accepts none of these objects");
+    }
+    if (planned && v->out != NULL) {
         return ERR_OK;
     }
     close_out(v);
+    v->refused = false;
     return open_out(v, i - i % CLASSES_PER_ASSOC, e);
 }
 
 /* ---- one sub-operation */
 
-static bool may_send_on(const struct retrieve *v, const struct assoc_ctx *c)
+/* C-GET: only where the requestor took the SCP role. */
+static bool may_send_on(const struct assoc_ctx *c)
 {
-    return v->move || (c->has_role && c->scp_role);
+    return c->has_role && c->scp_role;
 }
 
 /* The stored syntax when it was accepted, else an uncompressed one that it can be turned into. */
 static const struct assoc_ctx *pick_ctx(const struct retrieve *v, const struct pack_image *m)
 {
+    if (v->move) {
+        return scu_ctx_for(v->out, str_of(m->class_uid), str_of(m->syntax_uid));
+    }
     static const struct syntax *const to[] = {&SYNTAX_EXPLICIT, &SYNTAX_IMPLICIT, &SYNTAX_BIG,
                                               &SYNTAX_DEFLATED};
     struct str                        class_uid = str_of(m->class_uid);
     const struct assoc_ctx           *c = assoc_ctx_for(v->out, class_uid, str_of(m->syntax_uid));
     const struct syntax              *from = syntax_find(str_of(m->syntax_uid));
-    if (c != NULL && may_send_on(v, c)) {
+    if (c != NULL && may_send_on(c)) {
         return c;
     }
     for (size_t i = 0; from != NULL && i < sizeof(to) / sizeof(to[0]); i++) {
         c = assoc_ctx_for(v->out, class_uid, str_of(to[i]->uid));
-        if (c != NULL && may_send_on(v, c) && is_convertible(from, to[i])) {
+        if (c != NULL && may_send_on(c) && is_convertible(from, to[i])) {
             return c;
         }
     }
