@@ -247,7 +247,8 @@ void http_answer(struct http_request *r, unsigned status, const char *type, stru
         return;
     }
     /* The library only reads it, and copies it first. */
-    void *from = (void *)(uintptr_t)(body.ptr + part.first); // NOLINT(performance-no-int-to-ptr)
+    void *from = (void *)(uintptr_t)(body.len > 0 ? body.ptr + part.first
+                                                  : body.ptr); // NOLINT(performance-no-int-to-ptr)
     give(r, status, type,
          MHD_create_response_from_buffer((size_t)part.len, from, MHD_RESPMEM_MUST_COPY));
 }
