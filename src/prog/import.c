@@ -114,22 +114,22 @@ static void told(struct import *m, const char *name, const struct errmsg *e)
                   e->text[0] != '\0' ? e->text : err_name(e->code));
 }
 
-/* Class and instance of a file without meta information, from the data set itself. */
+/* Class and instance as the data set names them: the meta information may be missing, or that of
+ * the file it was copied from. */
 static enum err identify(const struct dsrc *src, struct arena *a, struct part10_meta *meta,
                          struct errmsg *e)
 {
     struct parse_opts opts = {.max_value = 1024, .stop_tag = DT_StudyDate, .lenient = LENIENT_ALL};
     struct dset      *d;
-    if (meta->class_uid.len > 0 && meta->sop_uid.len > 0) {
-        return ERR_OK;
+    enum err          rc = dset_read(src, meta->size, meta->syntax, &opts, a, &d, e);
+    if (rc != ERR_OK) {
+        return rc;
     }
-    enum err rc = dset_read(src, meta->size, meta->syntax, &opts, a, &d, e);
-    if (rc == ERR_OK) {
-        meta->class_uid = dset_str(d, DT_SOPClassUID);
-        meta->sop_uid = dset_str(d, DT_SOPInstanceUID);
-        meta->syntax_uid = meta->syntax_uid.len > 0 ? meta->syntax_uid : str_of(meta->syntax->uid);
-    }
-    return rc;
+    meta->class_uid = has_value(d, DT_SOPClassUID) ? dset_str(d, DT_SOPClassUID) : meta->class_uid;
+    meta->sop_uid =
+        has_value(d, DT_SOPInstanceUID) ? dset_str(d, DT_SOPInstanceUID) : meta->sop_uid;
+    meta->syntax_uid = meta->syntax_uid.len > 0 ? meta->syntax_uid : str_of(meta->syntax->uid);
+    return ERR_OK;
 }
 
 static void counted(struct import *m, enum ingest_outcome o)

@@ -34,6 +34,22 @@ def test_import_folders_zip_and_dicomdir(t):
     n.cli("import", t.tmp / "in", "--tenant", "NOBODY", ok=1)
 
 
+def test_import_believes_the_data_set(t):
+    """Meta information of another object, or none at all: the object is filed under its own UID."""
+    n = t.node(start=False)
+    ds = make_image(t.tmp / "a.dcm")
+    raw = (t.tmp / "a.dcm").read_bytes()
+    mine = str(ds.SOPInstanceUID).encode()
+    wrong = raw.replace(mine, mine[:-1] + (b"8" if mine.endswith(b"9") else b"9"), 1)
+    (t.tmp / "wrong.dcm").write_bytes(wrong)
+    make_image(t.tmp / "b.dcm")
+    (t.tmp / "bare").write_bytes(data_set_bytes(t.tmp / "b.dcm"))
+    r = json.loads(n.cli("import", t.tmp / "wrong.dcm", t.tmp / "bare", "--tenant", "PURPAN", "--json"))
+    check(r["stored"] == 2, r)
+    n.cli("export", "--tenant", "PURPAN", "--out", t.tmp / "out")
+    check(f"{ds.SOPInstanceUID}.dcm" in [f.name for f in (t.tmp / "out").rglob("*.dcm")], "its own UID")
+
+
 def test_import_goes_on_where_it_was_cut(t):
     n = t.node(start=False)
     ds, files = make_series(t.tmp / "in", 400, rows=128, cols=128)
