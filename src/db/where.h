@@ -32,6 +32,10 @@ void            where_range_str(struct where *w, const char *column, struct str 
 /* Case-sensitive comparison with DICOM wildcards (* and ?) on a normalised key column; a fixed
  * prefix is turned into a range so that both engines use the index. */
 void            where_like(struct where *w, const char *column, struct str pattern);
+/* "open id AND column LIKE pattern)", for a sub-select that an index alone can answer: open is
+ * "study.study_id IN (SELECT n.study_id FROM study n WHERE n.tenant_id = ". */
+void            where_like_in(struct where *w, const char *open, int64_t id, const char *column,
+                              struct str pattern);
 void            where_text(struct where *w, const char *condition);
 /* "(" text … ")": conditions up to where_end are ANDed to text: where_begin(w, "EXISTS (SELECT 1
  * FROM series WHERE series.study_id = study.id"). */

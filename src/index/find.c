@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/limits.h"
@@ -115,8 +116,10 @@ struct search {
     struct where       w;
     const struct dset *keys;
     bool               patients; // at the patient level
-    bool               alt;      // some names of the tenant have other groups
-    bool               narrow;   // another key than the date finds few rows
+    int64_t            tenant_id;
+    bool               postgres;
+    bool               alt;    // some names of the tenant have other groups
+    bool               narrow; // another key than the date finds few rows
     struct buf         key, pattern;
 };
 
@@ -174,6 +177,23 @@ static void text_condition(struct search *s, const struct rule *r, enum vr vr, s
     where_any_end(&s->w);
 }
 
+/* A pattern without a fixed beginning: PostgreSQL would read every row of the tenant, not the index
+ * that holds the names. */
+static void name_pattern(struct search *s, const char *column, struct str pattern)
+{
+    static const char study[] = "study.";
+    char              alias[64];
+    bool              open =
+        pattern.len > 0 && pattern.ptr[0] == '*' && strncmp(column, study, sizeof(study) - 1) == 0;
+    if (!open || !s->postgres) {
+        where_like(&s->w, column, pattern);
+        return;
+    }
+    (void)snprintf(alias, sizeof(alias), "n.%s", column + sizeof(study) - 1);
+    where_like_in(&s->w, "study.study_id IN (SELECT n.study_id FROM study n WHERE n.tenant_id = ",
+                  s->tenant_id, alias, pattern);
+}
+
 /* One value: its first group in the column, the others in alt; without '=' it may be any group. */
 static void name_value(struct search *s, const struct rule *r, struct str key)
 {
@@ -186,7 +206,7 @@ static void name_value(struct search *s, const struct rule *r, struct str key)
             continue; // asks for anything
         }
         if (first) {
-            where_like(&s->w, column, widen(s, group, true, false));
+            name_pattern(s, column, widen(s, group, true, false));
         }
         if (s->alt && (one || !first)) {
             where_like(&s->w, alt, widen(s, group, true, true));
@@ -382,6 +402,8 @@ static enum err search_build(struct search *s, struct db *db, int64_t tenant_id,
                              struct errmsg *e)
 {
     enum err rc = ERR_OK;
+    s->tenant_id = tenant_id;
+    s->postgres = is_db_postgres(db);
     s->narrow = !is_db_postgres(db) && is_narrow(s->keys); // PostgreSQL looks at the values
     where_eq_int(&s->w, s->patients ? "patient.tenant_id" : "study.tenant_id", tenant_id);
     if (is_asked(s->keys, DT_PatientName) || is_asked(s->keys, DT_ReferringPhysicianName)) {

@@ -90,12 +90,16 @@ CREATE TABLE study (
 CREATE INDEX study_patient ON study (patient_id);
 CREATE INDEX study_date ON study (tenant_id, study_date);
 CREATE INDEX study_pid ON study (tenant_id, pid_key) WHERE pid_key IS NOT NULL;
-CREATE INDEX study_name ON study (tenant_id, name_key) WHERE name_key IS NOT NULL;
+-- With the study, so that PostgreSQL can look for a part of a name in the index alone (in SQLite it
+-- is there in any case).
+--sqlite   CREATE INDEX study_name ON study (tenant_id, name_key) WHERE name_key IS NOT NULL;
+--postgres CREATE INDEX study_name ON study (tenant_id, name_key) INCLUDE (study_id) WHERE name_key IS NOT NULL;
 CREATE INDEX study_alt ON study (tenant_id, alt) WHERE alt IS NOT NULL;
 CREATE INDEX study_birth ON study (tenant_id, birth_date) WHERE birth_date IS NOT NULL;
 CREATE INDEX study_accession ON study (tenant_id, accession_key) WHERE accession_key IS NOT NULL;
 CREATE INDEX study_no ON study (tenant_id, study_no_key) WHERE study_no_key IS NOT NULL;
-CREATE INDEX study_referring ON study (tenant_id, referring_key) WHERE referring_key IS NOT NULL;
+--sqlite   CREATE INDEX study_referring ON study (tenant_id, referring_key) WHERE referring_key IS NOT NULL;
+--postgres CREATE INDEX study_referring ON study (tenant_id, referring_key) INCLUDE (study_id) WHERE referring_key IS NOT NULL;
 
 CREATE TABLE series (
 --sqlite   series_id INTEGER PRIMARY KEY AUTOINCREMENT,
