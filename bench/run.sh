@@ -5,3 +5,4 @@ cd "$(dirname "$0")/.."
 export GARONNE_BUILD=$PWD/$1
 shift
 /usr/bin/python3 bench/bench.py "$@"
+[ $# -gt 0 ] || bench/index.sh "$GARONNE_BUILD" # a million studies: ten minutes

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -218,6 +219,18 @@ static void note(void *ctx, const char *path, const char *what)
     log_error("archive.note", "path=%s what=%s", log_q(str_of(path)).z, log_q(str_of(what)).z);
 }
 
+/* Offset from UTC of the machine's zone, in minutes: that of dates and times without one of their
+ * own. */
+static int16_t local_zone(void)
+{
+    time_t    now = time(NULL);
+    struct tm tm = {0};
+    if (localtime_r(&now, &tm) == NULL) {
+        return 0;
+    }
+    return (int16_t)(tm.tm_gmtoff / 60);
+}
+
 static enum err start(struct node *n, struct errmsg *e)
 {
     const struct conf  *c = &n->conf;
@@ -234,6 +247,7 @@ static enum err start(struct node *n, struct errmsg *e)
     rc = rc == ERR_OK ? archive_open(&ac, &n->archive, e) : rc;
     n->scp.archive = n->archive;
     n->scp.client_tls = n->tls_client;
+    n->scp.zone_minutes = local_zone();
     n->scp.max_associations = c->dimse.associations;
     n->scp.assoc =
         (struct assoc_conf){.max_pdu = c->dimse.max_pdu, .idle_ms = (int64_t)c->dimse.idle * 1000};

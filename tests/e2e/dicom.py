@@ -5,7 +5,7 @@ import zlib
 
 from lib import *
 
-need("storescu", "findscu", "movescu", "getscu", "echoscu", "storescp")
+need("storescu", "findscu", "movescu", "getscu", "echoscu", "storescp", "dciodvfy")
 
 
 def sealed(node, seconds=30):
@@ -136,6 +136,11 @@ def test_move_converts_uncompressed_syntaxes(t):
     check(len(got) == 5 and all(g.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2" for g in got), "implicit copies")
     sent = {pydicom.dcmread(f).SOPInstanceUID: pydicom.dcmread(f) for f in files}
     check(all(g.PixelData == sent[g.SOPInstanceUID].PixelData for g in got), "pixels")
+    # what leaves is judged as what came: dciodvfy finds nothing in the converted copy that it did not find before
+    judged = lambda f: sorted(x for x in sh("dciodvfy", f, ok=None).splitlines() if not x.startswith("Warning"))
+    same = {pydicom.dcmread(f).SOPInstanceUID: judged(f) for f in files}
+    for f in folder.iterdir():
+        check(judged(f) == same[pydicom.dcmread(f).SOPInstanceUID], "dciodvfy", judged(f))
     n.stop()
 
 
