@@ -84,10 +84,6 @@ static enum err answer_key(struct dset *to, const struct elem *key, const struct
                                                   : dset_copy(to, candidate, found);
 }
 
-static const uint32_t unique_keys[] = {DT_PatientID, DT_StudyInstanceUID, DT_SeriesInstanceUID,
-                                       DT_SOPInstanceUID};
-static const char    *level_names[] = {"PATIENT", "STUDY", "SERIES", "IMAGE"};
-
 static enum err fill(struct search *q, const struct dset *candidate, struct str charset,
                      struct dset *to)
 {
@@ -99,11 +95,11 @@ static enum err fill(struct search *q, const struct dset *candidate, struct str 
         }
     }
     for (size_t i = 0; rc == ERR_OK && i <= q->level; i++) {
-        const struct elem *el = dset_find(candidate, unique_keys[i]);
+        const struct elem *el = dset_find(candidate, qr_unique_key[i]);
         rc = el != NULL ? dset_copy(to, candidate, el) : ERR_OK;
     }
     if (rc == ERR_OK) {
-        rc = dset_put_str(to, DT_QueryRetrieveLevel, str_of(level_names[q->level]));
+        rc = dset_put_str(to, DT_QueryRetrieveLevel, str_of(qr_level_name[q->level]));
     }
     if (rc == ERR_OK) {
         rc = dset_put_str(to, DT_RetrieveAETitle, q->s->tenant.aet);
@@ -149,14 +145,20 @@ static struct str pick_charset(const struct search *q, const struct dset *utf8)
 
 static enum err send_row(struct search *q, const struct dset *candidate, struct errmsg *e)
 {
-    struct dset *utf8 = dset_new(&q->row), *to = dset_new(&q->row);
-    if (utf8 == NULL || to == NULL || fill(q, candidate, STR("ISO_IR 192"), utf8) != ERR_OK ||
-        fill(q, candidate, pick_charset(q, utf8), to) != ERR_OK) {
+    struct str   charset = STR("ISO_IR 192"); // which can say everything
+    struct dset *to = dset_new(&q->row);
+    enum err     rc = to != NULL ? fill(q, candidate, charset, to) : ERR_NOMEM;
+    struct str   picked = rc == ERR_OK ? pick_charset(q, to) : charset;
+    if (!str_eq(picked, charset)) {
+        to = dset_new(&q->row);
+        rc = to != NULL ? fill(q, candidate, picked, to) : ERR_NOMEM;
+    }
+    if (rc != ERR_OK) {
         return err_set(e, ERR_LIMIT, "answer larger than %d bytes", LIMIT_FIND_ROW);
     }
     CLEANUP(buf_done) struct buf out;
     buf_init(&out, LIMIT_FIND_ROW);
-    enum err rc = dset_write(to, ctx_syntax(q->r->ctx), false, &out, e);
+    rc = dset_write(to, ctx_syntax(q->r->ctx), false, &out, e);
     if (rc != ERR_OK) {
         return rc;
     }
@@ -330,7 +332,7 @@ enum err scp_find(struct served *s, const struct request *r, struct errmsg *e)
         *e = (struct errmsg){0};
     }
     log_info("find", "tenant=%.*s level=%s answers=%llu ms=%lld err=%s", STR_ARG(s->tenant.code),
-             level_names[q.level], (unsigned long long)q.answers,
+             qr_level_name[q.level], (unsigned long long)q.answers,
              (long long)((clock_mono_ns() - t0) / 1000000), err_name(rc));
     return send_answer(s, r,
                        rc != ERR_OK  ? query_status(rc)

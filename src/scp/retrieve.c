@@ -40,27 +40,55 @@ struct retrieve {
     unsigned        retries;
     bool            refused; // the destination accepted no context of the pairs at hand
     bool            cancelled;
+    struct str     *wanted; // in the arena of the operation; NULL: all images
+    size_t          n_wanted;
     struct arena    mem; // list of the series at hand
 };
 
 /* ---- what is asked for */
 
-static bool is_wanted(const struct retrieve *v, const struct object *o)
+static int by_text(const void *a, const void *b)
+{
+    struct str x = *(const struct str *)a, y = *(const struct str *)b;
+    int        c = memcmp(x.ptr, y.ptr, x.len < y.len ? x.len : y.len);
+    return c != 0 ? c : (x.len > y.len) - (x.len < y.len);
+}
+
+/* The SOP Instance UIDs asked for, sorted: lists of thousands meet series of thousands. */
+static enum err list_wanted(struct retrieve *v, struct arena *a, struct errmsg *e)
 {
     const struct elem *el = dset_find(v->keys, DT_SOPInstanceUID);
+    struct str         rest = dset_str(v->keys, DT_SOPInstanceUID);
+    size_t             n = 1;
     if (el == NULL || el->value.len == 0) {
-        return true;
+        return ERR_OK;
     }
+    for (size_t i = 0; i < rest.len; i++) {
+        n += rest.ptr[i] == '\\';
+    }
+    v->wanted = arena_array(a, n, struct str);
+    if (v->wanted == NULL) {
+        return err_set(e, ERR_LIMIT, "list of %zu SOP Instance UIDs", n);
+    }
+    while (v->n_wanted < n) {
+        const char *end = rest.len > 0 ? memchr(rest.ptr, '\\', rest.len) : NULL;
+        size_t      len = end != NULL ? (size_t)(end - rest.ptr) : rest.len;
+        size_t      uid = len;
+        while (uid > 0 && (rest.ptr[uid - 1] == ' ' || rest.ptr[uid - 1] == '\0')) {
+            uid--; // each value may be padded
+        }
+        v->wanted[v->n_wanted++] = (struct str){rest.len > 0 ? rest.ptr : "", uid};
+        rest = end != NULL ? (struct str){end + 1, rest.len - len - 1} : (struct str){0};
+    }
+    qsort(v->wanted, n, sizeof(*v->wanted), by_text);
+    return ERR_OK;
+}
+
+static bool is_wanted(const struct retrieve *v, const struct object *o)
+{
     struct str uid = str_of(o->image.sop_uid);
-    for (size_t i = 0;; i++) {
-        struct str want = dset_str_at(v->keys, DT_SOPInstanceUID, i);
-        if (want.len == 0) {
-            return false;
-        }
-        if (str_eq(want, uid)) {
-            return true;
-        }
-    }
+    return v->wanted == NULL ||
+           bsearch(&uid, v->wanted, v->n_wanted, sizeof(*v->wanted), by_text) != NULL;
 }
 
 static enum err add_pair(struct retrieve *v, const struct pack_image *m, struct errmsg *e)
@@ -130,9 +158,6 @@ static enum err add_series(struct retrieve *v, int64_t id, struct errmsg *e)
     return ERR_OK;
 }
 
-static const uint32_t unique_keys[] = {DT_PatientID, DT_StudyInstanceUID, DT_SeriesInstanceUID,
-                                       DT_SOPInstanceUID};
-
 /* Only the unique keys count (PS3.4 C.4.2.1.4.1), and that of the level must be there. */
 static enum err unique_only(const struct dset *keys, enum level level, struct arena *a,
                             struct dset **ret, struct errmsg *e)
@@ -141,11 +166,11 @@ static enum err unique_only(const struct dset *keys, enum level level, struct ar
     if (d == NULL) {
         return err_set(e, ERR_NOMEM, "identifier");
     }
-    if (!has_value(keys, unique_keys[level])) {
+    if (!has_value(keys, qr_unique_key[level])) {
         return err_set(e, ERR_SYNTAX, "the unique key of the Query/Retrieve Level is missing");
     }
     for (size_t i = 0; i <= LEVEL_IMAGE; i++) {
-        const struct elem *el = dset_find(keys, unique_keys[i]);
+        const struct elem *el = dset_find(keys, qr_unique_key[i]);
         if (el != NULL && el->value.len > 0 && i <= level && dset_copy(d, keys, el) != ERR_OK) {
             return err_set(e, ERR_NOMEM, "identifier");
         }
@@ -504,6 +529,9 @@ static enum err prepare(struct retrieve *v, struct arena *a, bool *ret_unknown, 
     }
     if (rc == ERR_OK) {
         rc = list_series(v, level, why);
+    }
+    if (rc == ERR_OK) {
+        rc = list_wanted(v, a, why);
     }
     if (rc == ERR_OK) {
         v->pairs = calloc(PAIRS_MAX, sizeof(*v->pairs)); // allow-banned: freed in scp_retrieve

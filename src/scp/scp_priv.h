@@ -46,6 +46,10 @@ enum qr_service qr_class(struct str uid, enum qr_root *ret_root);
 uint16_t store_status(enum err rc);
 uint16_t query_status(enum err rc);
 
+/* By level: the unique key (PS3.4 C.6), and the value of Query/Retrieve Level. */
+extern const uint32_t    qr_unique_key[LEVEL_IMAGE + 1];
+extern const char *const qr_level_name[LEVEL_IMAGE + 1];
+
 /* Each returns other than ERR_OK only when the association cannot go on. */
 enum err scp_echo(struct served *s, const struct request *r, struct errmsg *e);
 enum err scp_store(struct served *s, const struct request *r, struct errmsg *e);

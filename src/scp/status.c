@@ -24,6 +24,10 @@ static const struct {
 
 _Static_assert(sizeof(status) / sizeof(status[0]) == ERR__COUNT, "a status for every error");
 
+const uint32_t    qr_unique_key[] = {DT_PatientID, DT_StudyInstanceUID, DT_SeriesInstanceUID,
+                                     DT_SOPInstanceUID};
+const char *const qr_level_name[] = {"PATIENT", "STUDY", "SERIES", "IMAGE"};
+
 uint16_t store_status(enum err rc)
 {
     return status[rc].store;
@@ -102,16 +106,15 @@ enum err read_identifier(struct served *s, const struct request *r, const struct
 enum err identifier_level(const struct dset *keys, enum qr_root root, enum level *ret,
                           struct errmsg *e)
 {
-    static const char *const names[] = {"PATIENT", "STUDY", "SERIES", "IMAGE"};
-    struct str               text = dset_str(keys, DT_QueryRetrieveLevel);
-    for (size_t i = 0; i < 4; i++) {
+    struct str text = dset_str(keys, DT_QueryRetrieveLevel);
+    for (size_t i = 0; i <= LEVEL_IMAGE; i++) {
         bool of_root = !(root == ROOT_STUDY && i == LEVEL_PATIENT) &&
                        !(root == ROOT_PATIENT_STUDY && i > LEVEL_STUDY);
-        if (str_eq(text, str_of(names[i]))) {
+        if (str_eq(text, str_of(qr_level_name[i]))) {
             *ret = (enum level)i;
             return of_root ? ERR_OK
                            : err_set(e, ERR_SYNTAX, "level %s is not of this information model",
-                                     names[i]);
+                                     qr_level_name[i]);
         }
     }
     return err_set(e, ERR_SYNTAX, "Query/Retrieve Level is none of PATIENT STUDY SERIES IMAGE");

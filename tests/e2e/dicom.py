@@ -144,6 +144,21 @@ def test_move_converts_uncompressed_syntaxes(t):
     n.stop()
 
 
+def test_single_images_by_a_list_of_uids(t):
+    import pydicom
+    n = t.node()
+    ds, files = make_series(t.tmp / "in", 12)
+    n.dcmtk("storescu", *files)
+    wanted = [pydicom.dcmread(files[i]).SOPInstanceUID for i in (7, 0, 11)]
+    out = t.tmp / "out"
+    out.mkdir()
+    sh("getscu", "+B", "-S", "-od", out, "-aet", "GETSCU", "-aec", "PURPAN", n.host, n.port, "-k", "QueryRetrieveLevel=IMAGE",
+       "-k", f"StudyInstanceUID={ds.StudyInstanceUID}", "-k", f"SeriesInstanceUID={ds.SeriesInstanceUID}",
+       "-k", "SOPInstanceUID=" + "\\".join([*wanted, "1.2.3"]))
+    check({data_set_bytes(f) for f in out.iterdir()} == {data_set_bytes(files[i]) for i in (7, 0, 11)}, "just the three")
+    n.stop()
+
+
 def test_duplicates_and_conflicts(t):
     n = t.node()
     ds, files = make_series(t.tmp / "in", 3)
