@@ -177,21 +177,6 @@ void where_like(struct where *w, const char *column, struct str pattern)
     }
 }
 
-void where_like_in(struct where *w, const char *open, int64_t id, const char *column,
-                   struct str pattern)
-{
-    bool any = w->any;
-    join(w);
-    buf_fmt(&w->sql, "%s%c", open, MARK_PARAM);
-    buf_u8(&w->values, VALUE_INT);
-    buf_u64le(&w->values, (uint64_t)id);
-    w->n++;
-    w->any = false;
-    where_like(w, column, pattern);
-    buf_u8(&w->sql, ')');
-    w->any = any;
-}
-
 void where_text(struct where *w, const char *condition)
 {
     join(w);
@@ -202,11 +187,14 @@ void where_begin(struct where *w, const char *text)
 {
     join(w);
     buf_str(&w->sql, str_of(text));
+    w->outer_any = w->any;
+    w->any = false;
 }
 
 void where_end(struct where *w)
 {
     buf_u8(&w->sql, ')');
+    w->any = w->outer_any;
 }
 
 void where_any(struct where *w)

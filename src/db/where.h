@@ -14,8 +14,9 @@ struct where {
     struct buf sql;    // owned; a parameter is a control character, see where.c
     struct buf values; // owned: the bound values, in order
     unsigned   n;
-    bool       fresh; // no condition yet at this place
-    bool       any;   // inside where_any
+    bool       fresh;     // no condition yet at this place
+    bool       any;       // inside where_any
+    bool       outer_any; // around where_begin
     int64_t    limit, offset;
 };
 
@@ -32,13 +33,9 @@ void            where_range_str(struct where *w, const char *column, struct str 
 /* Case-sensitive comparison with DICOM wildcards (* and ?) on a normalised key column; a fixed
  * prefix is turned into a range so that both engines use the index. */
 void            where_like(struct where *w, const char *column, struct str pattern);
-/* "open id AND column LIKE pattern)", for a sub-select that an index alone can answer: open is
- * "study.study_id IN (SELECT n.study_id FROM study n WHERE n.tenant_id = ". */
-void            where_like_in(struct where *w, const char *open, int64_t id, const char *column,
-                              struct str pattern);
 void            where_text(struct where *w, const char *condition);
 /* "(" text … ")": conditions up to where_end are ANDed to text: where_begin(w, "EXISTS (SELECT 1
- * FROM series WHERE series.study_id = study.id"). */
+ * FROM series WHERE series.study_id = study.id").  Also inside where_any; not nested. */
 void            where_begin(struct where *w, const char *text);
 void            where_end(struct where *w);
 /* Conditions up to where_any_end are ORed. Not nested. */

@@ -190,8 +190,11 @@ static void name_pattern(struct search *s, const char *column, struct str patter
         return;
     }
     (void)snprintf(alias, sizeof(alias), "n.%s", column + sizeof(study) - 1);
-    where_like_in(&s->w, "study.study_id IN (SELECT n.study_id FROM study n WHERE n.tenant_id = ",
-                  s->tenant_id, alias, pattern);
+    where_begin(&s->w,
+                "study.study_id IN (SELECT n.study_id FROM study n WHERE n.study_id IS NOT NULL");
+    where_eq_int(&s->w, "n.tenant_id", s->tenant_id);
+    where_like(&s->w, alias, pattern);
+    where_end(&s->w);
 }
 
 /* One value: its first group in the column, the others in alt; without '=' it may be any group. */
