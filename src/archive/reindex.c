@@ -10,6 +10,7 @@
 #include "archive/archive_priv.h"
 #include "archive/header.h"
 #include "archive/registry.h"
+#include "base/name.h"
 #include "base/num.h"
 #include "base/utf8.h"
 #include "dicom/part10.h"
@@ -654,12 +655,6 @@ static bool is_hex2(const char *name)
     return strlen(name) == 2 && parse_u64_base(str_of(name), 16, &n);
 }
 
-static bool is_tenant_code(const char *name)
-{
-    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
-    return n > 0 && n <= 32 && name[n] == '\0';
-}
-
 static enum err tenant_index(struct reindex *r, const char *folder, struct errmsg *e)
 {
     CLEANUP(names_done) struct names l = {0};
@@ -686,7 +681,7 @@ static enum err tenants_index(struct reindex *r, struct errmsg *e)
     for (int i = 0; rc == ERR_OK && i < l.n; i++) {
         const char *code = l.v[i]->d_name;
         char        path[PACK_PATH + 64];
-        if (!is_tenant_code(code)) {
+        if (!is_tenant_code(str_of(code))) {
             continue;
         }
         (void)snprintf(path, sizeof(path), "%s/%.32s", r->a->root, code);

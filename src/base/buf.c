@@ -141,18 +141,6 @@ void buf_patch_u16be(struct buf *b, size_t at, uint16_t v)
     }
 }
 
-void buf_drop(struct buf *b, size_t n)
-{
-    if (n >= b->len) {
-        b->len = 0;
-        return;
-    }
-    if (n > 0) {
-        memmove(b->ptr, b->ptr + n, b->len - n);
-        b->len -= n;
-    }
-}
-
 void buf_clear(struct buf *b)
 {
     b->len = 0;

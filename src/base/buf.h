@@ -28,6 +28,5 @@ void     buf_fmt(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
 void     buf_patch_u32be(struct buf *b, size_t at, uint32_t v); // fill in a length written earlier
 void     buf_patch_u32le(struct buf *b, size_t at, uint32_t v);
 void     buf_patch_u16be(struct buf *b, size_t at, uint16_t v);
-void     buf_drop(struct buf *b, size_t n); // forget the first n bytes (the rest moves down)
-void     buf_clear(struct buf *b);          // length 0 and no error; the memory is kept
+void     buf_clear(struct buf *b); // length 0 and no error; the memory is kept
 enum err buf_end(const struct buf *b, struct bytes *ret) MUST_USE;

@@ -215,6 +215,15 @@ bool is_uid_usable(struct str uid)
     return true;
 }
 
+bool is_aet(struct str aet)
+{
+    bool ok = aet.len >= 1 && aet.len <= 16 && aet.ptr[0] != ' ' && aet.ptr[aet.len - 1] != ' ';
+    for (size_t i = 0; ok && i < aet.len; i++) {
+        ok = aet.ptr[i] >= ' ' && aet.ptr[i] <= '~' && aet.ptr[i] != '\\';
+    }
+    return ok;
+}
+
 void uid_new(char ret[65])
 {
     uint8_t r[16];

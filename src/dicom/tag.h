@@ -98,6 +98,10 @@ bool is_uid_legal(struct str uid); // 1..64 of [0-9.], components without leadin
  * dot.  Devices do break PS3.5 9.1, and what they send must be kept. */
 bool is_uid_usable(struct str uid);
 
+/* A legal AE title, PS3.5 table 6.2-1: 1 to 16 printable ASCII characters, no backslash, and no
+ * spaces around it. */
+bool is_aet(struct str aet);
+
 /* A new UID under the UUID-derived root 2.25 (PS3.5 B.2). ret holds 65 bytes. */
 void uid_new(char ret[65]);
 

@@ -167,12 +167,6 @@ void assoc_reject(struct assoc *a, struct assoc_rj rj)
     }
 }
 
-enum err assoc_set_user_response(struct assoc *a, struct bytes response)
-{
-    a->user_response = arena_bytes(&a->mem, response);
-    return a->user_response.ptr != NULL ? ERR_OK : ERR_LIMIT;
-}
-
 static bool choose_one(struct assoc *a, size_t i, assoc_choose *choose, void *arg)
 {
     const struct assoc_ctx *rq = &a->request.ctx[i];
@@ -216,7 +210,6 @@ static enum err answer(struct assoc *a, const struct assoc_ext *ext, size_t n_ex
         .has_window = a->request.has_window,
         .invoked = granted(a->request.invoked, a->window),
         .performed = 1,
-        .user_response = a->user_response,
     };
     p.ext = n_ext > 0 ? arena_array(&a->mem, n_ext, struct assoc_ext) : NULL;
     if (n_ext > 0 && p.ext == NULL) {

@@ -36,9 +36,6 @@ typedef enum ctx_result assoc_choose(void *arg, struct assoc_ctx *c, size_t *ret
 enum err                assoc_accept(struct assoc *a, assoc_choose *choose, void *arg,
                                      const struct assoc_ext *reply_ext, size_t n_ext, struct errmsg *e);
 
-/* Server response of User Identity Negotiation for the answer; before assoc_accept. */
-enum err assoc_set_user_response(struct assoc *a, struct bytes response);
-
 /* ---- client.  Takes s as above.  rq: called, calling, contexts (ids are assigned 1, 3, 5 …),
  * roles, user identity; max_pdu and implementation are filled in.  ERR_DENIED: rejected, in words.
  */

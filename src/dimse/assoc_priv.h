@@ -28,9 +28,8 @@ struct assoc {
     struct deadline         artim;
     struct arena            mem; // request, answer
     struct assoc_pdu        request, answer;
-    struct bytes            user_response; // for the answer
-    const struct assoc_ctx *by_id[128];    // accepted; index: id / 2
-    uint32_t                max_pdu;       // announced by us
+    const struct assoc_ctx *by_id[128]; // accepted; index: id / 2
+    uint32_t                max_pdu;    // announced by us
     uint16_t                window;
     uint16_t                last_id;
     struct assoc_rj         rj;   // what the peer rejected with

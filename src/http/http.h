@@ -122,6 +122,3 @@ void http_answer_stream(struct http_request *r, unsigned status, const char *typ
 void http_fail(struct http_request *r, enum err rc, const struct errmsg *e);
 void http_error(struct http_request *r, unsigned status, const char *code, const char *fmt, ...)
     PRINTF(4, 5);
-
-/* A handler for GET /metrics (sys/metric.h). */
-http_handler http_metrics;

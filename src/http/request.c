@@ -14,7 +14,6 @@
 #include "base/utf8.h"
 #include "http/http_priv.h"
 #include "http/range.h"
-#include "sys/metric.h"
 #include "sys/sock.h"
 
 static const unsigned statuses[] = {
@@ -326,15 +325,6 @@ void http_answer_stream(struct http_request *r, unsigned status, const char *typ
         }
     }
     give(r, status, type, m);
-}
-
-void http_metrics(struct http_request *r, void *arg)
-{
-    struct buf b;
-    (void)arg;
-    buf_init(&b, LIMIT_HTTP_ARENA);
-    metric_write(&b);
-    http_answer_buf(r, 200, "text/plain; version=0.0.4", &b);
 }
 
 /* -- steps, called by server.c -- */

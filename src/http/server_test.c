@@ -11,9 +11,11 @@
 
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "base/num.h"
 #include "http/http.h"
 #include "sys/file.h"
+#include "sys/metric.h"
 #include "sys/sock.h"
 
 enum { LONG_MS = 20000, FILE_SIZE = 3 << 20, UPLOAD = 40 << 20 };
@@ -173,6 +175,15 @@ static void broken(struct http_request *r, void *arg)
     http_fail(r, err_set(&e, ERR_IO, "open /secret/path: no"), &e);
 }
 
+static void metrics(struct http_request *r, void *arg)
+{
+    struct buf b;
+    (void)arg;
+    buf_init(&b, LIMIT_HTTP_ARENA);
+    metric_write(&b);
+    http_answer_buf(r, 200, "text/plain; version=0.0.4", &b);
+}
+
 static const struct http_route routes[] = {
     {.method = HTTP_GET, .pattern = "/hello", .handle = hello, .arg = "here"},
     {.method = HTTP_GET, .pattern = "/s/{study}/{series}", .handle = show},
@@ -187,7 +198,7 @@ static const struct http_route routes[] = {
     {.method = HTTP_GET, .pattern = "/blocking", .handle = blocking, .blocking = true},
     {.method = HTTP_GET, .pattern = "/forget", .handle = forget},
     {.method = HTTP_GET, .pattern = "/broken", .handle = broken},
-    {.method = HTTP_GET, .pattern = "/metrics", .handle = http_metrics},
+    {.method = HTTP_GET, .pattern = "/metrics", .handle = metrics},
 };
 
 static struct http_server *server;

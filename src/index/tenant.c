@@ -1,4 +1,5 @@
 #include "base/limits.h"
+#include "base/name.h"
 #include "index/index_priv.h"
 
 static const char TENANT_ADD[] =
@@ -35,31 +36,9 @@ static const char PEER_OF[] =
 
 /* ---- what may be stored */
 
-static bool is_code(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (!(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '_' && c != '-') {
-            return false;
-        }
-    }
-    return s.len >= 1 && s.len <= 32;
-}
-
-/* PS3.5 table 6.2-1: 16 characters, no backslash, not all spaces; no spaces around it. */
-static bool is_aet(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] < 0x20 || s.ptr[i] > 0x7E || s.ptr[i] == '\\') {
-            return false;
-        }
-    }
-    return s.len >= 1 && s.len <= 16 && s.ptr[0] != ' ' && s.ptr[s.len - 1] != ' ';
-}
-
 static enum err tenant_check(const struct tenant *t, struct errmsg *e)
 {
-    if (!is_code(t->code)) {
+    if (!is_tenant_code(t->code)) {
         return err_set(e, ERR_SYNTAX, "a tenant's code is 1 to 32 of A-Z 0-9 _ -");
     }
     if (!is_aet(t->aet)) {

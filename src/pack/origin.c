@@ -1,26 +1,16 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "base/name.h"
 #include "pack/pack_priv.h"
 
 /* A version that a later Garonne may raise; readers refuse what they do not know. */
 enum { ORIGIN_VERSION = 1, ORIGIN_MAX = 64 << 10 };
 
-static bool is_tenant(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-')) {
-            return false;
-        }
-    }
-    return s.len > 0 && s.len <= 32;
-}
-
 bool is_origin(const struct pack_origin *o)
 {
-    return is_tenant(o->tenant) && is_uid_usable(o->study_uid) && is_uid_usable(o->series_uid) &&
-           o->n > 0;
+    return is_tenant_code(o->tenant) && is_uid_usable(o->study_uid) &&
+           is_uid_usable(o->series_uid) && o->n > 0;
 }
 
 enum err pack_path(char ret[PACK_PATH], const char *root, const struct pack_origin *o, bool open,

@@ -80,6 +80,8 @@ struct pack_sealed {
 enum err pack_seal(struct pack *p, struct pack_sealed *ret, struct errmsg *e);
 
 /* ---- reading */
+struct dsrc dsrc_of_fd(int *fd, uint64_t size); // a whole file; *fd must live as long
+
 struct manifest_image {
     struct pack_image image;
     char              sha256[65];

@@ -89,12 +89,11 @@ struct scan_from {
     struct dsrc src;
     int         fd; // lets holes be skipped; -1 when there is no file
 };
-enum err    scan_run(const struct scan_from *from, bool check_hash, struct arena *a,
-                     struct images *ret_images, struct pack_scan *ret, struct errmsg *e);
-enum err    images_add(struct images *v, const struct pack_image *image, struct errmsg *e);
-void        images_done(struct images *v);
-struct dsrc dsrc_of_fd(int *fd, uint64_t size); // *fd must live as long
+enum err scan_run(const struct scan_from *from, bool check_hash, struct arena *a,
+                  struct images *ret_images, struct pack_scan *ret, struct errmsg *e);
+enum err images_add(struct images *v, const struct pack_image *image, struct errmsg *e);
+void     images_done(struct images *v);
 /* "<uid>.dcm" with a usable UID. */
-bool        is_image_name(const char *name, struct str *ret_uid);
-enum err    hash_range(const struct dsrc *src, uint64_t at, uint64_t size, struct buf *window,
-                       uint64_t *ret, struct errmsg *e);
+bool     is_image_name(const char *name, struct str *ret_uid);
+enum err hash_range(const struct dsrc *src, uint64_t at, uint64_t size, struct buf *window,
+                    uint64_t *ret, struct errmsg *e);

@@ -42,7 +42,6 @@ enum err path_make(char ret[LIMIT_PATH], struct errmsg *e, const char *fmt, ...)
 
 int  fail(const struct errmsg *e, const char *doing); // prints, returns EXIT_FAILED
 int  usage(const char *text);                         // prints, returns EXIT_USAGE
-bool is_aet(struct str aet);                          // a legal AE title, trimmed
 void print_json(struct buf *b);                       // and a line end
 
 int cmd_serve(int argc, char **argv);

@@ -27,13 +27,6 @@ struct view {
     struct errmsg     *e;
 };
 
-static enum err read_file(void *ctx, uint64_t at, void *to, size_t n, size_t *ret_n,
-                          struct errmsg *e)
-{
-    const int *fd = ctx;
-    return file_read_at(*fd, at, to, n, ret_n, e);
-}
-
 /* Text for a terminal: control characters do not get there. */
 static void add_text(struct buf *b, struct bytes utf8)
 {
@@ -321,8 +314,7 @@ static enum err dump_file(const char *path, bool json, struct errmsg *e)
         return rc;
     }
     bool        sized = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    struct dsrc src = {
-        .read = read_file, .ctx = &fd, .size = sized ? (uint64_t)st.st_size : UINT64_MAX};
+    struct dsrc src = dsrc_of_fd(&fd, sized ? (uint64_t)st.st_size : UINT64_MAX);
     rc = print_file(path, &src, json, e);
     file_close(&fd);
     return rc;

@@ -2,7 +2,6 @@
  * verified by `garonne verify --export`. */
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -10,6 +9,7 @@
 
 #include "base/limits.h"
 #include "dicom/tags.h"
+#include "pack/digest.h"
 #include "prog/cli.h"
 #include "sys/file.h"
 
@@ -26,13 +26,9 @@ struct export
 /* Copy through a buffer and hash on the way. */
 static enum err copy(const struct object_file *f, int to, char ret_sha[65], struct errmsg *e)
 {
-    static uint8_t buf[256 << 10]; // one thread
-    uint8_t        md[EVP_MAX_MD_SIZE];
-    unsigned       md_len = 0;
-    EVP_MD_CTX    *h = EVP_MD_CTX_new();
-    enum err       rc = h != NULL && EVP_DigestInit_ex(h, EVP_sha256(), NULL) == 1
-                            ? ERR_OK
-                            : err_set(e, ERR_NOMEM, "sha256");
+    static uint8_t                     buf[256 << 10]; // one thread
+    CLEANUP(digest_done) struct digest h = {0};
+    enum err                           rc = digest_init(&h, e);
     for (uint64_t at = 0; rc == ERR_OK && at < f->size;) {
         size_t n = f->size - at < sizeof(buf) ? (size_t)(f->size - at) : sizeof(buf);
         rc = file_read_full(f->fd, f->at + at, buf, n, e);
@@ -40,16 +36,11 @@ static enum err copy(const struct object_file *f, int to, char ret_sha[65], stru
             rc = file_write_at(to, at, (struct bytes){buf, n}, e);
         }
         if (rc == ERR_OK) {
-            (void)EVP_DigestUpdate(h, buf, n);
+            digest_add(&h, (struct bytes){buf, n});
         }
         at += n;
     }
-    (void)EVP_DigestFinal_ex(h, md, &md_len);
-    EVP_MD_CTX_free(h);
-    for (unsigned i = 0; i < 32; i++) {
-        (void)snprintf(ret_sha + (size_t)2 * i, 3, "%02x", md[i]);
-    }
-    return rc;
+    return rc == ERR_OK ? digest_end(&h, ret_sha, NULL, e) : rc;
 }
 
 /* An object that is there already with its whole size is not written again: an interrupted export

@@ -213,18 +213,13 @@ static enum err import_source(struct import *m, const struct dsrc *src, struct e
     return send_all(m, src, &meta, e);
 }
 
-static enum err read_fd(void *ctx, uint64_t at, void *to, size_t n, size_t *ret_n, struct errmsg *e)
-{
-    return file_read_at(*(int *)ctx, at, to, n, ret_n, e);
-}
-
 static enum err import_fd(struct import *m, int fd, struct errmsg *e)
 {
     struct stat st;
     if (fstat(fd, &st) != 0) {
         return err_set(e, ERR_IO, "fstat");
     }
-    struct dsrc src = {.read = read_fd, .ctx = &fd, .size = (uint64_t)st.st_size};
+    struct dsrc src = dsrc_of_fd(&fd, (uint64_t)st.st_size);
     return import_source(m, &src, e);
 }
 
@@ -365,7 +360,7 @@ static void check_dicomdir(struct import *m, const char *path)
     size_t             n = 0, bad = 0;
     int                fd = -1;
     enum err           rc = file_open(path, O_RDONLY, 0, &fd, &e);
-    struct dsrc        src = {.read = read_fd, .ctx = &fd, .size = UINT64_MAX};
+    struct dsrc        src = dsrc_of_fd(&fd, UINT64_MAX);
     rc = rc == ERR_OK ? part10_read(&src, &opts, &a, &meta, &d, &e) : rc;
     rc = rc == ERR_OK ? dicomdir_paths(d, &a, &refs, &n, &bad, &e) : rc;
     if (fd >= 0) {

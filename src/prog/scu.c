@@ -197,17 +197,12 @@ static int gather(const char *path, const struct stat *st, int kind, struct FTW 
     return 0;
 }
 
-static enum err read_fd(void *ctx, uint64_t at, void *to, size_t n, size_t *ret_n, struct errmsg *e)
-{
-    const struct scu_object *o = ctx;
-    return file_read_at(o->fd, o->fd_at + at, to, n, ret_n, e);
-}
-
 static void send_one(struct assoc *a, struct outbox *box, const struct file *f)
 {
     struct errmsg     e = {0};
     uint16_t          status = 0;
     int               fd = -1;
+    struct dsrc_slice slice;
     struct scu_object o = {.class_uid = str_of(f->class_uid),
                            .sop_uid = str_of(f->sop_uid),
                            .syntax_uid = str_of(f->syntax_uid),
@@ -215,7 +210,7 @@ static void send_one(struct assoc *a, struct outbox *box, const struct file *f)
                            .fd_len = f->size - f->data_at};
     enum err          rc = file_open(f->path, O_RDONLY, 0, &fd, &e);
     o.fd = fd;
-    o.src = (struct dsrc){.read = read_fd, .ctx = &o, .size = o.fd_len};
+    o.src = dsrc_of_slice(&slice, dsrc_of_fd(&fd, f->size), f->data_at, o.fd_len);
     rc = rc == ERR_OK ? scu_store(a, &o, &status, &e) : rc;
     if (fd >= 0) {
         file_close(&fd);

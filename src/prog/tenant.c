@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "base/name.h"
 #include "prog/cli.h"
 
 static const char help[] =
@@ -34,27 +35,6 @@ static bool parse_services(const char *text, unsigned *ret)
     }
     *ret = bits;
     return true;
-}
-
-static bool is_code(struct str code)
-{
-    bool ok = code.len >= 1 && code.len <= 32;
-    for (size_t i = 0; ok && i < code.len; i++) {
-        char c = code.ptr[i];
-        ok = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-    }
-    return ok;
-}
-
-/* PS3.5 table 6.2-1 AE: 1 to 16 characters of the default repertoire, no backslash, no control
- * characters; spaces at the ends do not count. */
-bool is_aet(struct str aet)
-{
-    bool ok = aet.len >= 1 && aet.len <= 16 && aet.ptr[0] != ' ' && aet.ptr[aet.len - 1] != ' ';
-    for (size_t i = 0; ok && i < aet.len; i++) {
-        ok = aet.ptr[i] >= ' ' && aet.ptr[i] <= '~' && aet.ptr[i] != '\\';
-    }
-    return ok;
 }
 
 static void write_json(struct jsonw *w, const struct tenant *t, const struct index_counts *c)
@@ -150,7 +130,7 @@ static int add(struct archive *a, struct db *db, const char *code, const struct 
     struct errmsg e = {0};
     int64_t       id;
     struct tenant t = {.code = str_of(code), .services = SERVICE_PACS};
-    if (!is_code(t.code)) {
+    if (!is_tenant_code(t.code)) {
         return usage("a tenant's code is 1 to 32 of A-Z 0-9 _ -");
     }
     if (c->name == NULL || c->aet == NULL) {

@@ -2,11 +2,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "pack/digest.h"
 #include "prog/cli.h"
 #include "sys/file.h"
 
@@ -26,31 +26,23 @@ static struct tree *tree; // nftw has no argument; one thread
 
 static enum err sha256_file(const char *path, char ret[65], struct errmsg *e)
 {
-    static uint8_t buf[256 << 10]; // one thread
-    uint8_t        md[EVP_MAX_MD_SIZE];
-    int            fd = -1;
-    enum err       rc = file_open(path, O_RDONLY, 0, &fd, e);
+    static uint8_t                     buf[256 << 10]; // one thread
+    CLEANUP(digest_done) struct digest h = {0};
+    int                                fd = -1;
+    enum err                           rc = file_open(path, O_RDONLY, 0, &fd, e);
     if (rc != ERR_OK) {
         return rc;
     }
-    EVP_MD_CTX *h = EVP_MD_CTX_new();
-    size_t      n = 1;
-    rc = h != NULL && EVP_DigestInit_ex(h, EVP_sha256(), NULL) == 1
-             ? ERR_OK
-             : err_set(e, ERR_NOMEM, "sha256");
+    rc = digest_init(&h, e);
+    size_t n = 1;
     for (uint64_t at = 0; rc == ERR_OK && n > 0; at += n) {
         rc = file_read_at(fd, at, buf, sizeof(buf), &n, e);
         if (rc == ERR_OK) {
-            (void)EVP_DigestUpdate(h, buf, n);
+            digest_add(&h, (struct bytes){buf, n});
         }
     }
-    (void)EVP_DigestFinal_ex(h, md, NULL);
-    EVP_MD_CTX_free(h);
     file_close(&fd);
-    for (unsigned i = 0; i < 32; i++) {
-        (void)snprintf(ret + (size_t)2 * i, 3, "%02x", md[i]);
-    }
-    return rc;
+    return rc == ERR_OK ? digest_end(&h, ret, NULL, e) : rc;
 }
 
 static void check_line(const char *dir, int dir_len, const char *line)
