@@ -177,13 +177,11 @@ static struct piece scan_next(struct scan *s)
     return (struct piece){.kind = END};
 }
 
-void charset_decode(struct bytes specific, enum vr vr, struct bytes in, struct buf *out)
+static void decode(const struct plan *plan, enum vr vr, struct bytes in, struct buf *out)
 {
-    struct plan plan;
-    plan_parse(specific, &plan);
     struct conv conv;
     conv_init(&conv, false);
-    struct scan s = scan_of(&plan, vr, in);
+    struct scan s = scan_of(plan, vr, in);
     for (struct piece p = scan_next(&s); p.kind != END; p = scan_next(&s)) {
         if (p.kind == BAD) {
             utf8_add(out, REPLACEMENT);
@@ -194,6 +192,13 @@ void charset_decode(struct bytes specific, enum vr vr, struct bytes in, struct b
         }
     }
     conv_done(&conv);
+}
+
+void charset_decode(struct bytes specific, enum vr vr, struct bytes in, struct buf *out)
+{
+    struct plan plan;
+    plan_parse(specific, &plan);
+    decode(&plan, vr, in, out);
 }
 
 bool charset_next(struct bytes specific, enum vr vr, struct bytes in, size_t *at,
@@ -225,6 +230,7 @@ struct writer {
     enum vr            vr;
     enum set           start1; // G1 at the start: sets of two bytes are always designated
     enum set           g0, g1;
+    bool               low_only; // no byte above 7F: it would be read as UTF-8
 };
 
 static void designate(struct writer *w, enum set s)
@@ -280,7 +286,8 @@ static bool put_character(struct writer *w, uint32_t code, struct str character)
     for (size_t i = 0; i < n_try; i++) {
         size_t n = set_encode(&w->conv, try[i], code, character, b);
         bool   yen = n == 1 && b[0] == '\\' && code != '\\' && is_delimiter(w->vr, '\\');
-        if (n > 0 && !yen) { // a yen sign at 5C would be read as the delimiter of values
+        bool   high = n > 0 && b[0] >= 0x80 && w->low_only;
+        if (n > 0 && !yen && !high) { // a yen sign at 5C would be read as the delimiter of values
             if (p->alone == SET_NONE && try[i] != w->g0 && try[i] != w->g1) {
                 designate(w, try[i]);
             }
@@ -292,15 +299,15 @@ static bool put_character(struct writer *w, uint32_t code, struct str character)
     return false;
 }
 
-bool charset_encode(struct bytes specific, enum vr vr, struct str utf8, struct buf *out)
+static bool encode(const struct plan *plan, enum vr vr, struct str utf8, bool low_only,
+                   struct buf *out)
 {
-    struct plan plan;
-    plan_parse(specific, &plan);
-    struct writer w = {.plan = &plan,
+    struct writer w = {.plan = plan,
                        .out = out,
                        .vr = vr,
-                       .start1 = set_width(plan.g1) == 1 ? plan.g1 : SET_NONE,
-                       .g0 = plan.g0};
+                       .start1 = set_width(plan->g1) == 1 ? plan->g1 : SET_NONE,
+                       .g0 = plan->g0,
+                       .low_only = low_only};
     w.g1 = w.start1;
     conv_init(&w.conv, true);
     bool   all = true;
@@ -309,7 +316,7 @@ bool charset_encode(struct bytes specific, enum vr vr, struct str utf8, struct b
         size_t     from = at;
         uint32_t   code = utf8_next(utf8, &at);
         struct str character = {utf8.ptr + from, at - from};
-        if (code == ESC && plan.alone == SET_NONE) {
+        if (code == ESC && plan->alone == SET_NONE) {
             put_unknown(&w); // it would begin an escape sequence
             all = false;
         } else if (is_control(code) || is_delimiter(vr, code)) {
@@ -322,6 +329,29 @@ bool charset_encode(struct bytes specific, enum vr vr, struct str utf8, struct b
     back_to_start(&w);
     conv_done(&w.conv);
     return all;
+}
+
+static bool is_read_back(const struct plan *plan, enum vr vr, struct bytes raw, struct str utf8)
+{
+    CLEANUP(buf_done) struct buf back;
+    buf_init(&back, utf8.len + 1);
+    decode(plan, vr, raw, &back);
+    return back.err == ERR_OK && bytes_eq((struct bytes){back.ptr, back.len}, str_bytes(utf8));
+}
+
+bool charset_encode(struct bytes specific, enum vr vr, struct str utf8, struct buf *out)
+{
+    struct plan plan;
+    plan_parse(specific, &plan);
+    size_t start = out->len;
+    bool   all = encode(&plan, vr, utf8, false, out);
+    if (!all || out->err != ERR_OK || !plan.utf8 || plan.alone != SET_NONE || utf8.len == 0 ||
+        is_read_back(&plan, vr, (struct bytes){out->ptr + start, out->len - start}, utf8)) {
+        return all;
+    }
+    out->len = start;
+    (void)encode(&plan, vr, utf8, true, out);
+    return false;
 }
 
 bool is_charset_known(struct bytes specific)

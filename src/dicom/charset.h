@@ -6,7 +6,7 @@
  * specific: raw value of (0008,0005), backslash separated, padding allowed; empty is ISO_IR 6.
  * Leniencies, all of which real files need: misspelled terms ("ISO IR 100", "iso_ir100", "UTF8",
  * "ISO 2022 IR 100" alone, "GB2312" ...) are understood.  Where nothing says what bytes above 7F
- * are (ISO_IR 6, an unknown term), each run of them is UTF-8 when it can be, else Windows-1252.
+ * are (ISO_IR 6, an unknown term, UTF-8 named beside another), each run of them is UTF-8 when it can be, else Windows-1252.
  * Under ISO_IR 100 the bytes 80 to 9F are Windows-1252.  A set of two bytes need not be designated
  * again after a delimiter when it is the only one that bytes above 7F can be.
  *
@@ -24,7 +24,9 @@
  * buffer's limit.  A backslash in the result is a delimiter of values, none is part of another
  * character: decode first, then split. */
 void charset_decode(struct bytes specific, enum vr vr, struct bytes in, struct buf *out);
-/* Append utf8 encoded; what the set cannot say becomes '?', and false is returned. */
+/* Append utf8 encoded; what the set cannot say becomes '?', and false is returned.  Where bytes
+ * above 7F are first tried as UTF-8 (see above), a text that would be read as another one counts as
+ * not sayable: its characters above 7F become '?'. */
 bool charset_encode(struct bytes specific, enum vr vr, struct str utf8, struct buf *out);
 /* Every term is a defined one or a misspelling that is understood. */
 bool is_charset_known(struct bytes specific);

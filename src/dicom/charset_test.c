@@ -331,6 +331,33 @@ static void all_characters_make_the_round_trip(void **state)
     }
 }
 
+static void what_would_be_read_as_utf8_is_not_sayable_beside_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *specific;
+        const char *text;
+        const char *want;
+        bool        all;
+    } cases[] = {
+        {"ISO 2022 IR 13\\UNKNOWN", "\uFF93\uFF68", "??", false},
+        {"ISO_IR 100\\ISO_IR 192", "Ã©", "??", false},
+        {"ISO_IR 100\\ISO_IR 192", "ÉT", "\xC9T", true},
+        {"ISO_IR 100", "Ã©", "\xC3\xA9", true},
+        {"ISO_IR 100\\ISO_IR 192", "", "", true},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        CLEANUP(buf_done) struct buf b;
+        buf_init(&b, 100);
+        buf_str(&b, STR("-"));
+        struct str text = str_of(cases[i].text);
+        assert_int_equal(charset_encode(raw(cases[i].specific), VR_LO, text, &b), cases[i].all);
+        assert_int_equal(b.err, ERR_OK);
+        assert_int_equal(b.len, 1 + strlen(cases[i].want));
+        assert_memory_equal(b.ptr + 1, cases[i].want, b.len - 1);
+    }
+}
+
 static void the_limit_of_the_buffer_is_kept(void **state)
 {
     (void)state;
@@ -395,6 +422,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(values_are_split_by_character),
         cmocka_unit_test(terms_are_known_or_not),
         cmocka_unit_test(all_characters_make_the_round_trip),
+        cmocka_unit_test(what_would_be_read_as_utf8_is_not_sayable_beside_it),
         cmocka_unit_test(the_limit_of_the_buffer_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
