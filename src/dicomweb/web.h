@@ -1,0 +1,23 @@
+#pragma once
+/*
+ * DICOMweb, PS3.18: the routes below /dicomweb (what the caller may see) and /t/{tenant}/dicomweb.
+ *
+ * Every handler is: who asks (access_actor), decode, call the domain, encode.
+ */
+#include "access/access.h"
+#include "archive/archive.h"
+#include "http/http.h"
+#include "pixel/worker.h"
+
+struct web {
+    struct archive    *archive;
+    struct access     *access;
+    struct pixel_pool *pixel;
+    int16_t            zone_minutes; // of dates and times without an offset
+    struct str         cors;         // origins allowed, comma separated; "*" any; empty: none
+};
+
+enum { WEB_ROUTES = 96 };
+
+/* Fills to with all routes, arg is w; returns how many. */
+size_t web_routes(struct web *w, struct http_route to[WEB_ROUTES]);
