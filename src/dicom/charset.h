@@ -6,9 +6,10 @@
  * specific: raw value of (0008,0005), backslash separated, padding allowed; empty is ISO_IR 6.
  * Leniencies, all of which real files need: misspelled terms ("ISO IR 100", "iso_ir100", "UTF8",
  * "ISO 2022 IR 100" alone, "GB2312" ...) are understood.  Where nothing says what bytes above 7F
- * are (ISO_IR 6, an unknown term, UTF-8 named beside another), each run of them is UTF-8 when it can be, else Windows-1252.
- * Under ISO_IR 100 the bytes 80 to 9F are Windows-1252.  A set of two bytes need not be designated
- * again after a delimiter when it is the only one that bytes above 7F can be.
+ * are (ISO_IR 6, an unknown term, UTF-8 named beside another), each run of them is UTF-8 when it
+ * can be, else Windows-1252. Under ISO_IR 100 the bytes 80 to 9F are Windows-1252.  A set of two
+ * bytes need not be designated again after a delimiter when it is the only one that bytes above 7F
+ * can be.
  *
  * In ISO-IR 14 (the G0 half of ISO_IR 13) 5C is the yen sign in ST, LT and UT, and the delimiter of
  * values elsewhere, where no yen sign can be written; 7E is the overline.

@@ -334,6 +334,7 @@ static void all_characters_make_the_round_trip(void **state)
 static void what_would_be_read_as_utf8_is_not_sayable_beside_it(void **state)
 {
     (void)state;
+
     static const struct {
         const char *specific;
         const char *text;
@@ -346,6 +347,7 @@ static void what_would_be_read_as_utf8_is_not_sayable_beside_it(void **state)
         {"ISO_IR 100", "Ã©", "\xC3\xA9", true},
         {"ISO_IR 100\\ISO_IR 192", "", "", true},
     };
+
     for (size_t i = 0; i < LEN(cases); i++) {
         CLEANUP(buf_done) struct buf b;
         buf_init(&b, 100);
