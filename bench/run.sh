@@ -5,4 +5,5 @@ cd "$(dirname "$0")/.."
 export GARONNE_BUILD=$PWD/$1
 shift
 /usr/bin/python3 bench/bench.py "$@"
+[ $# -gt 0 ] || /usr/bin/python3 bench/web.py
 [ $# -gt 0 ] || bench/index.sh "$GARONNE_BUILD" # a million studies: ten minutes
