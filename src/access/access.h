@@ -8,14 +8,14 @@
 #include "http/http.h"
 #include "index/index.h"
 
-enum role { // PS: the words of garonne token add --role
+enum role { // the words of garonne token add --role
     ROLE_RADIOLOGIST,
     ROLE_TECHNOLOGIST,
     ROLE_SECRETARY,
     ROLE_CLINICIAN,
     ROLE_ADMINISTRATOR, // PACS administrator of the tenant
     ROLE_SERVICE,       // another system: reads and stores, rejects nothing
-    ROLE__COUNT
+    ROLES__COUNT
 };
 
 enum act { ACT_FIND, ACT_READ, ACT_STORE, ACT_REJECT, ACT__COUNT };
@@ -36,7 +36,7 @@ struct token {
     int64_t    id, tenant_id;
     struct str tenant, name;
     enum role  role;
-    int64_t    created_us, expires_us, revoked_us, used_us; // 0: never
+    int64_t    created_us, expires_us, revoked_us; // 0: never
 };
 
 enum { TOKEN_TEXT = 64 }; // "grn_" and 43 characters, and room
@@ -48,7 +48,7 @@ enum err token_list(struct db *db, int64_t tenant_id, struct arena *a, struct to
 enum err token_revoke(struct db *db, int64_t id, struct errmsg *e) MUST_USE;
 
 /* ---- callers of HTTP */
-struct access;
+struct access; // what is known of tokens lately
 enum err access_new(struct db_pool *db, struct access **ret, struct errmsg *e) MUST_USE;
 void     access_free(struct access *a);
 

@@ -97,6 +97,15 @@ enum {
     LIMIT_HTTP_ARENA = 4 << 20,    // memory of one request, for small answers and parsed questions
     LIMIT_HTTP_BLOCK = 128 << 10,  // asked of a stream at once
     LIMIT_HTTP_WORKERS = 8,        // blocking handlers at once: databases and disks like few
+
+    /* dicomweb */
+    LIMIT_QIDO_PAGE = 5000,        // matches in one answer; the caller asks for the next ones
+    LIMIT_QIDO_ANSWER = 128 << 20, // such a page of wide rows
+
+    /* access */
+    LIMIT_TOKENS = 1024,          // believed at once: those who read at the same moment
+    LIMIT_TOKEN_CACHE_MS = 10000, // a revoked token closes within that time
+    LIMIT_TOKEN_DAYS = 3650,      // a token's life at most: that of a machine
 };
 
 #define LIMIT_ZIP_MEMBER                                                                           \

@@ -2,12 +2,14 @@
 /*
  * DICOMweb, PS3.18: the routes below /dicomweb (what the caller may see) and /t/{tenant}/dicomweb.
  *
- * Every handler is: who asks (access_actor), decode, call the domain, encode.
+ * Every handler is: who asks (web_actor), decode, call the domain, encode.
  */
 #include "access/access.h"
 #include "archive/archive.h"
 #include "http/http.h"
 #include "pixel/worker.h"
+
+enum { WEB_ROUTES = 128, WEB_PATTERN = 96 };
 
 struct web {
     struct archive    *archive;
@@ -15,9 +17,8 @@ struct web {
     struct pixel_pool *pixel;
     int16_t            zone_minutes; // of dates and times without an offset
     struct str         cors;         // origins allowed, comma separated; "*" any; empty: none
+    char               patterns[WEB_ROUTES][WEB_PATTERN]; // of the routes, filled by web_routes
 };
-
-enum { WEB_ROUTES = 96 };
 
 /* Fills to with all routes, arg is w; returns how many. */
 size_t web_routes(struct web *w, struct http_route to[WEB_ROUTES]);

@@ -14,10 +14,9 @@ struct web_route {
     size_t           max_body;
 };
 
-extern const struct web_route find_routes[], retrieve_routes[], rendered_routes[], store_routes[],
-    reject_routes[];
-extern const size_t find_routes_n, retrieve_routes_n, rendered_routes_n, store_routes_n,
-    reject_routes_n;
+/* The tables; web.c puts them together. */
+extern const struct web_route find_routes[];
+extern const size_t           find_routes_n;
 
 /* As access_actor, for the tenant of the path; CORS headers added. */
 bool       web_actor(struct web *w, struct http_request *r, enum act act, struct actor *ret);

@@ -47,6 +47,7 @@ void print_json(struct buf *b);                       // and a line end
 int cmd_serve(int argc, char **argv);
 int cmd_tenant(int argc, char **argv);
 int cmd_peer(int argc, char **argv);
+int cmd_token(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_verify(int argc, char **argv);

@@ -1,20 +1,9 @@
 #include "prog/health.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/limits.h"
 #include "base/log.h"
 #include "http/http.h"
 #include "sys/metric.h"
-
-struct health {
-    struct archive     *archive;
-    struct scp         *scp;
-    struct http_server *server; // NULL: off
-    struct http_route   routes[3];
-    char                where[CONF_TEXT];
-};
 
 static void healthz(struct http_request *r, void *arg)
 {
@@ -93,48 +82,12 @@ static void metrics(struct http_request *r, void *arg)
     http_answer_buf(r, 200, "text/plain; version=0.0.4", &b);
 }
 
-enum err health_start(const struct conf *c, struct archive *a, struct scp *scp, struct health **ret,
-                      struct errmsg *e)
+size_t health_routes(struct health *h, struct http_route to[HEALTH_ROUTES])
 {
-    struct health *h = calloc(1, sizeof(*h)); // allow-banned: freed in health_stop
-    if (h == NULL) {
-        return err_set(e, ERR_NOMEM, "health");
-    }
-    h->archive = a;
-    h->scp = scp;
-    h->routes[0] =
-        (struct http_route){.method = HTTP_GET, .pattern = "/healthz", .handle = healthz};
-    h->routes[1] = (struct http_route){
+    to[0] = (struct http_route){.method = HTTP_GET, .pattern = "/healthz", .handle = healthz};
+    to[1] = (struct http_route){
         .method = HTTP_GET, .blocking = true, .pattern = "/readyz", .handle = readyz, .arg = h};
-    h->routes[2] = (struct http_route){
+    to[2] = (struct http_route){
         .method = HTTP_GET, .blocking = true, .pattern = "/metrics", .handle = metrics, .arg = h};
-    (void)snprintf(h->where, sizeof(h->where), "off");
-    *ret = h;
-    if (c->http.listen[0] == '\0') {
-        return ERR_OK;
-    }
-    struct http_conf hc = {.listen = str_of(c->http.listen),
-                           .threads = c->http.threads,
-                           .connections = c->http.connections};
-    enum err         rc =
-        http_start(&hc, h->routes, sizeof(h->routes) / sizeof(h->routes[0]), &h->server, e);
-    if (rc == ERR_OK) {
-        int host = (int)(strrchr(c->http.listen, ':') - c->http.listen);
-        (void)snprintf(h->where, sizeof(h->where), "%.*s:%u", host, c->http.listen,
-                       http_port(h->server));
-    }
-    return rc;
-}
-
-const char *health_where(const struct health *h)
-{
-    return h->where;
-}
-
-void health_stop(struct health *h)
-{
-    if (h != NULL && h->server != NULL) {
-        http_stop(h->server, deadline_in_ms(LIMIT_DRAIN_MS));
-    }
-    free(h);
+    return HEALTH_ROUTES;
 }

@@ -1,15 +1,18 @@
 #pragma once
 /*
- * The node's HTTP listener: /healthz (the process lives), /readyz (it can take images: database,
- * disk), /metrics (Prometheus).
+ * /healthz (the process lives), /readyz (it can take images: database, disk), /metrics
+ * (Prometheus).
  */
 #include "archive/archive.h"
+#include "http/http.h"
 #include "scp/scp.h"
-#include "sys/conf.h"
 
-struct health;
+enum { HEALTH_ROUTES = 3 };
 
-enum err health_start(const struct conf *c, struct archive *a, struct scp *scp, struct health **ret,
-                      struct errmsg *e);
-const char *health_where(const struct health *h); // "ADDR:PORT", "off" without a listener
-void        health_stop(struct health *h);
+struct health {
+    struct archive *archive;
+    struct scp     *scp;
+};
+
+/* arg is h; returns how many. */
+size_t health_routes(struct health *h, struct http_route to[HEALTH_ROUTES]);

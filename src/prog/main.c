@@ -12,6 +12,7 @@ static const struct {
     {"tenant", cmd_tenant, "add, set, list, show, remove the structures served"},
     {"peer", cmd_peer, "add, set, list, remove the AE titles that may call"},
     {"import", cmd_import, "take in folders, DICOMDIRs, ZIP files"},
+    {"token", cmd_token, "add, list, revoke what callers of HTTP show"},
     {"export", cmd_export, "write a tenant's images as a tree of DICOM files"},
     {"verify", cmd_verify, "check every image of the packs, or of an export"},
     {"doctor", cmd_doctor, "check a set-up and say what to mend"},

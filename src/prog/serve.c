@@ -14,7 +14,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "prog/cli.h"
-#include "prog/health.h"
+#include "prog/surface.h"
 #include "scp/scp.h"
 #include "sys/conf.h"
 #include "sys/sock.h"
@@ -49,7 +49,7 @@ struct node {
     struct conf     conf;
     struct archive *archive;
     struct scp      scp;
-    struct health  *health;
+    struct surface *surface;
     struct tls     *tls_server, *tls_client;
     struct listener dimse, dimse_tls;
     struct lock     lock;  // of what follows
@@ -253,7 +253,7 @@ static enum err start(struct node *n, struct errmsg *e)
         (struct assoc_conf){.max_pdu = c->dimse.max_pdu, .idle_ms = (int64_t)c->dimse.idle * 1000};
     rc = rc == ERR_OK ? listener_open(n, &n->dimse, c->dimse.listen, NULL, e) : rc;
     rc = rc == ERR_OK ? listener_open(n, &n->dimse_tls, c->dimse_tls.listen, n->tls_server, e) : rc;
-    rc = rc == ERR_OK ? health_start(c, n->archive, &n->scp, &n->health, e) : rc;
+    rc = rc == ERR_OK ? surface_start(c, n->archive, &n->scp, &n->surface, e) : rc;
     rc = rc == ERR_OK ? listener_start(&n->dimse, e) : rc;
     return rc == ERR_OK ? listener_start(&n->dimse_tls, e) : rc;
 }
@@ -261,7 +261,7 @@ static enum err start(struct node *n, struct errmsg *e)
 static void announce(const struct node *n)
 {
     char        line[512];
-    int         k = snprintf(line, sizeof(line), "listening http=%s", health_where(n->health));
+    int         k = snprintf(line, sizeof(line), "listening http=%s", surface_where(n->surface));
     const char *hosts[] = {n->conf.dimse.listen, n->conf.dimse_tls.listen};
     const struct listener *l[] = {&n->dimse, &n->dimse_tls};
     const char            *names[] = {"dimse", "dimse_tls"};
@@ -311,7 +311,7 @@ static void drain(struct node *n)
             _exit(EXIT_FAILED); // packs are as after a crash: whole
         }
     }
-    health_stop(n->health);
+    surface_stop(n->surface);
     archive_close(n->archive);
 }
 

@@ -11,7 +11,7 @@
 
 /* The file as libcyaml fills it: a setting that is not there is NULL. */
 struct file_http {
-    char     *listen;
+    char     *listen, *cors;
     uint32_t *threads, *connections;
 };
 
@@ -64,6 +64,7 @@ static const cyaml_schema_field_t http_fields[] = {
     F_TEXT(file_http, listen),
     F_UINT(file_http, threads),
     F_UINT(file_http, connections),
+    F_TEXT(file_http, cors),
     CYAML_FIELD_END,
 };
 
@@ -246,6 +247,7 @@ static enum err take_texts(const struct file *f, struct conf *c, struct errmsg *
         {"data", f->data, c->data, sizeof(c->data)},
         {"db", f->db, c->db, sizeof(c->db)},
         {"http.listen", f->http.listen, c->http.listen, sizeof(c->http.listen)},
+        {"http.cors", f->http.cors, c->http.cors, sizeof(c->http.cors)},
         {"dimse.listen", f->dimse.listen, c->dimse.listen, sizeof(c->dimse.listen)},
         {"dimse.tls.listen", f->dimse.tls.listen, c->dimse_tls.listen, sizeof(c->dimse_tls.listen)},
         {"dimse.tls.cert", f->dimse.tls.cert, c->dimse_tls.cert, sizeof(c->dimse_tls.cert)},

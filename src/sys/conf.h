@@ -20,6 +20,7 @@ struct conf_http {
     char     listen[CONF_TEXT]; // ADDR:PORT; "": off (the same for the other two)
     uint32_t threads;           // 0: one for each processor
     uint32_t connections;
+    char     cors[CONF_TEXT]; // origins of other sites' pages that may call, comma separated
 };
 
 struct conf_tls {

@@ -1,0 +1,76 @@
+#include "prog/surface.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "dicomweb/web.h"
+#include "prog/health.h"
+
+struct surface {
+    struct health       health;
+    struct web          web;
+    struct access      *access;
+    struct http_server *server; // NULL: off
+    struct http_route   routes[HEALTH_ROUTES + WEB_ROUTES];
+    char                where[CONF_TEXT];
+};
+
+static size_t all_routes(struct surface *s)
+{
+    size_t n = health_routes(&s->health, s->routes);
+    n += web_routes(&s->web, s->routes + n);
+    return n;
+}
+
+static enum err listen_there(struct surface *s, const struct conf *c, struct errmsg *e)
+{
+    struct http_conf hc = {.listen = str_of(c->http.listen),
+                           .threads = c->http.threads,
+                           .connections = c->http.connections};
+    enum err         rc = http_start(&hc, s->routes, all_routes(s), &s->server, e);
+    if (rc == ERR_OK) {
+        int host = (int)(strrchr(c->http.listen, ':') - c->http.listen);
+        (void)snprintf(s->where, sizeof(s->where), "%.*s:%u", host, c->http.listen,
+                       http_port(s->server));
+    }
+    return rc;
+}
+
+enum err surface_start(const struct conf *c, struct archive *a, struct scp *scp,
+                       struct surface **ret, struct errmsg *e)
+{
+    struct surface *s = calloc(1, sizeof(*s)); // allow-banned: surface_stop
+    if (s == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the web surface");
+    }
+    *ret = s;
+    (void)snprintf(s->where, sizeof(s->where), "off");
+    enum err rc = access_new(archive_db(a), &s->access, e);
+    if (rc != ERR_OK || c->http.listen[0] == '\0') {
+        return rc;
+    }
+    s->health = (struct health){.archive = a, .scp = scp};
+    s->web.archive = a;
+    s->web.access = s->access;
+    s->web.zone_minutes = scp->zone_minutes;
+    s->web.cors = str_of(c->http.cors);
+    return listen_there(s, c, e);
+}
+
+const char *surface_where(const struct surface *s)
+{
+    return s->where;
+}
+
+void surface_stop(struct surface *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    if (s->server != NULL) {
+        http_stop(s->server, deadline_in_ms(LIMIT_DRAIN_MS));
+    }
+    access_free(s->access);
+    free(s);
+}

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Who may call over HTTP, and searches (QIDO-RS)."""
+import urllib.parse
+
+from lib import *
+
+
+def ask(n, path, token=None, ok=200, method="GET", headers=None, root="/dicomweb"):
+    """(JSON or text, headers) of an answer with that status."""
+    h = dict(headers or {})
+    if token:
+        h["Authorization"] = f"Bearer {token}"
+    req = urllib.request.Request(n.http + root + path, headers=h, method=method)
+    try:
+        with urllib.request.urlopen(req, timeout=30) as r:
+            status, body, got = r.status, r.read(), r.headers
+    except urllib.error.HTTPError as e:
+        status, body, got = e.code, e.read(), e.headers
+    check(status == ok, path, "gave", status, "not", ok, body[:300])
+    try:
+        return json.loads(body), got
+    except ValueError:
+        return body.decode("utf-8", "replace"), got
+
+
+def values(rows, tag):
+    return [r.get(tag, {}).get("Value", [None])[0] for r in rows]
+
+
+def token(n, tenant="PURPAN", role="radiologist", *flags):
+    return n.cli("token", "add", "--tenant", tenant, "--role", role, *flags).strip()
+
+
+def loaded(t, *flags):
+    """A node with three studies of PURPAN (3 + 2 + 1 images) and one of RANGUEIL with the same UIDs as the first."""
+    n = t.node(*flags, tenants=("PURPAN", "RANGUEIL"))
+    first, files = make_series(t.tmp / "a", 3, name="DUPONT^JEAN", pid="P1", StudyDate="20260101", AccessionNumber="A1")
+    second, more = make_series(t.tmp / "b", 2, modality="MR", name="MULLER^ANNE", pid="P2", StudyDate="20260201", AccessionNumber="A2")
+    make_image(t.tmp / "c.dcm", modality="CR", name="<script>alert(1)</script>", pid="P3", StudyDate="20260301", AccessionNumber="A3")
+    n.dcmtk("storescu", *files, *more, t.tmp / "c.dcm")
+    n.dcmtk("storescu", *files, called="RANGUEIL")
+    a = token(n)
+    wait_for(lambda: sorted(values(ask(n, "/studies", a)[0], "00201208")) == [1, 2, 3])  # counted once a second
+    return n, first, second
+
+
+def test_only_a_token_of_the_tenant_opens_the_door(t):
+    n, first, _ = loaded(t)
+    a, b = token(n), token(n, "RANGUEIL")
+    ask(n, "/studies", ok=401)
+    ask(n, "/studies", "grn_" + "x" * 43, ok=401)
+    ask(n, "/studies", a, root="/t/RANGUEIL/dicomweb", ok=404)
+    ask(n, "/studies", a, root="/t/NOBODY/dicomweb", ok=404)
+    check(len(ask(n, "/studies", a)[0]) == 3)
+    check(len(ask(n, "/studies", a, root="/t/PURPAN/dicomweb")[0]) == 3)
+    check(len(ask(n, "/studies", b)[0]) == 1, "the same UIDs, another tenant's study alone")
+    check(len(ask(n, "/studies", headers={"Cookie": f"other=1; garonne={a}"})[0]) == 3, "the cookie is as good")
+    check(ask(n, "/studies?PatientID=P2", b)[0] == [], "nothing of the other tenant")
+
+
+def test_a_revoked_token_closes_within_ten_seconds(t):
+    n, _, _ = loaded(t)
+    a = token(n, "PURPAN", "radiologist", "--name", "reading room", "--days", "30")
+    ask(n, "/studies", a)
+    rows = [r for r in json.loads(n.cli("token", "list", "--json")) if r["name"] == "reading room"]
+    check([r["role"] for r in rows] == ["radiologist"], rows)
+    check(a not in json.dumps(rows), "the text is never shown again")
+    n.cli("token", "revoke", rows[0]["id"])
+    time.sleep(10.1)
+    ask(n, "/studies", a, ok=401)
+    n.cli("token", "revoke", rows[0]["id"], ok=1)
+    n.cli("token", "add", "--tenant", "PURPAN", "--role", "king", ok=2)
+    n.cli("token", "add", "--tenant", "NOBODY", "--role", "service", ok=1)
+
+
+def test_studies_are_found_by_every_kind_of_key(t):
+    n, first, second = loaded(t)
+    a = token(n)
+    for query, want in (("", ["P3", "P2", "P1"]), ("PatientID=P1", ["P1"]), ("00100020=P2", ["P2"]), ("PatientName=dupont*", ["P1"]),
+                        ("PatientName=m%C3%BCller*", ["P2"]), ("StudyDate=20260101-20260215", ["P2", "P1"]), ("StudyDate=20260215-", ["P3"]),
+                        ("ModalitiesInStudy=CT", ["P1"]), ("AccessionNumber=A*", ["P3", "P2", "P1"]), ("AccessionNumber=A?&PatientID=P3", ["P3"]),
+                        (f"StudyInstanceUID={first.StudyInstanceUID},{second.StudyInstanceUID}", ["P2", "P1"]), ("PatientID=", ["P3", "P2", "P1"]),
+                        ("PatientID=NONE", []), ("limit=1", ["P3"]), ("limit=1&offset=1", ["P2"]), ("offset=3", []), ("limit=0", [])):
+        rows, head = ask(n, "/studies?" + query, a)
+        check(values(rows, "00100020") == want, query, values(rows, "00100020"))
+        check(head["Content-Type"] == "application/dicom+json")
+    row = ask(n, "/studies?PatientID=P1", a)[0][0]
+    check(row["00201208"]["Value"] == [3] and row["00201206"]["Value"] == [1] and row["00080061"]["Value"] == ["CT"], row)
+    check(row["00081190"]["Value"] == [f"{n.http}/dicomweb/studies/{first.StudyInstanceUID}"], row["00081190"])
+    check(row["00100010"]["Value"] == [{"Alphabetic": "DUPONT^JEAN"}] and row["00080056"]["Value"] == ["ONLINE"])
+
+
+def test_series_and_instances_are_found_relationally_too(t):
+    n, first, second = loaded(t)
+    a = token(n)
+    study, series = first.StudyInstanceUID, first.SeriesInstanceUID
+    for path, want in (("/series", 3), ("/instances", 6), (f"/studies/{study}/series", 1), (f"/studies/{study}/instances", 3),
+                       (f"/studies/{study}/series/{series}/instances", 3), ("/series?Modality=MR", 1), ("/instances?Modality=MR", 2),
+                       ("/series?PatientName=DUPONT*", 1), (f"/studies/{study}/series/{second.SeriesInstanceUID}/instances", 0),
+                       (f"/studies/{study}/instances?InstanceNumber=100002", 1), ("/studies/1.2.3/series", 0), ("/instances?Rows=64", 6),
+                       ("/instances?Rows=65", 0)):
+        rows, _ = ask(n, path, a)
+        check(len(rows) == want, path, len(rows))
+    row = ask(n, f"/studies/{study}/series/{series}/instances?limit=1&includefield=KVP&includefield=00080070,PixelSpacing", a)[0][0]
+    check(row["00280010"]["Value"] == [64] and row["00180060"]["Value"] == [120] and "00080070" in row and "00280030" in row, row)
+    check("00100010" not in row, "what the path says is not repeated")
+    check(row["00081190"]["Value"][0].endswith("/instances/" + row["00080018"]["Value"][0]))
+    check("00100010" in ask(n, "/instances?limit=1", a)[0][0], "without a path it is")
+    check("00280100" in ask(n, f"/studies/{study}/instances?includefield=all&limit=1", a)[0][0])
+
+
+def test_bad_queries_are_named(t):
+    n, first, _ = loaded(t)
+    a = token(n)
+    for query in ("PatientNme=X", "0010002=X", "limit=x", "limit=-1", "fuzzymatching=maybe", "includefield=Nonsense", "Rows=x",
+                  "PatientID.Rows=1", "00400275.Nonsense=1"):
+        body, _ = ask(n, "/studies?" + query, a, ok=400)
+        check(query.split("=")[0] in body["message"], query, body)
+    ask(n, "/studies/..%2f..%2fetc/series", a, ok=404)
+    for path in ("/studies/%00/series", "/studies/a%20b/series", "/studies?PatientName=%ff"):
+        ask(n, path, a, ok=400)
+    rows, head = ask(n, "/studies?fuzzymatching=true&PatientName=dupont*", a)
+    check(len(rows) == 1 and head["Warning"].startswith("299 "), head)
+    rows, head = ask(n, "/studies?00400275.00400009=X", a)
+    check(head["Warning"].startswith("299 "), "a key that was not looked at is told")
+    text = urllib.request.urlopen(urllib.request.Request(n.http + "/dicomweb/studies?PatientID=P3", headers={"Authorization": f"Bearer {a}"})).read()
+    check(json.loads(text)[0]["00100010"]["Value"][0]["Alphabetic"] == "<script>alert(1)</script>")
+
+
+def test_other_sites_pages_are_kept_out_unless_configured(t):
+    (t.tmp / "cors.yaml").write_text("http:\n  cors: https://viewer.example\n")
+    n, _, _ = loaded(t, "--config", str(t.tmp / "cors.yaml"))
+    a = token(n)
+    for origin, allowed in (("https://viewer.example", True), ("https://evil.example", False)):
+        _, head = ask(n, "/studies", a, headers={"Origin": origin})
+        check((head.get("Access-Control-Allow-Origin") == origin) == allowed, origin, dict(head))
+        _, head = ask(n, "/studies", method="OPTIONS", ok=204, headers={"Origin": origin, "Access-Control-Request-Method": "GET"})
+        check(("Authorization" in (head.get("Access-Control-Allow-Headers") or "")) == allowed, origin, dict(head))
+
+
+def test_the_same_answers_as_orthanc(t):
+    """The attributes that both give agree."""
+    n, first, second = loaded(t)
+    a = token(n)
+    o = t.orthanc(Plugins=["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"])
+    sh("storescu", "-aec", "ORTHANC", "127.0.0.1", o.dicom, *sorted((t.tmp / "a").iterdir()), *sorted((t.tmp / "b").iterdir()), t.tmp / "c.dcm")
+    skip = {"00081190", "00080005", "00080056", "00080054"}
+    for path in ("/studies?PatientName=DUPONT*", "/studies?ModalitiesInStudy=MR", f"/studies/{first.StudyInstanceUID}/series",
+                 f"/studies/{second.StudyInstanceUID}/instances"):
+        ours, theirs = ask(n, path, a)[0], http_json(o.http + "/dicom-web" + path)
+        key = lambda r: json.dumps(r.get("00080018") or r.get("0020000E") or r["0020000D"])
+        check(len(ours) == len(theirs), path)
+        for x, y in zip(sorted(ours, key=key), sorted(theirs, key=key)):
+            for tag in set(x) & set(y) - skip:
+                check(x[tag] == y[tag], path, tag, x[tag], y[tag])
+
+
+run(globals())
