@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+import urllib.error
 import urllib.request
 
 SOURCE = pathlib.Path(os.environ.get("GARONNE_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
@@ -153,6 +154,28 @@ class Node:
         k = [x for key in (f"QueryRetrieveLevel={level}", *keys) for x in ("-k", key)]
         sh("findscu", root, "-X", "-od", out, "-aet", calling, "-aec", called, self.host, self.port, *k, ok=ok)
         return [pydicom.dcmread(f, force=True) for f in sorted(out.glob("rsp*.dcm"))]
+
+
+def token(n, tenant="PURPAN", role="radiologist", *flags):
+    return n.cli("token", "add", "--tenant", tenant, "--role", role, *flags).strip()
+
+
+def ask(n, path, token=None, ok=200, method="GET", headers=None, root="/dicomweb"):
+    """(JSON or text, headers) of an answer with that status."""
+    h = dict(headers or {})
+    if token:
+        h["Authorization"] = f"Bearer {token}"
+    req = urllib.request.Request(n.http + root + path, headers=h, method=method)
+    try:
+        with urllib.request.urlopen(req, timeout=30) as r:
+            status, body, got = r.status, r.read(), r.headers
+    except urllib.error.HTTPError as e:
+        status, body, got = e.code, e.read(), e.headers
+    check(status == ok, path, "gave", status, "not", ok, body[:300])
+    try:
+        return json.loads(body), got
+    except ValueError:
+        return body.decode("utf-8", "replace"), got
 
 
 def uid(n=[0]):

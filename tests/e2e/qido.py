@@ -1,34 +1,10 @@
 #!/usr/bin/env python3
 """Who may call over HTTP, and searches (QIDO-RS)."""
-import urllib.parse
-
 from lib import *
-
-
-def ask(n, path, token=None, ok=200, method="GET", headers=None, root="/dicomweb"):
-    """(JSON or text, headers) of an answer with that status."""
-    h = dict(headers or {})
-    if token:
-        h["Authorization"] = f"Bearer {token}"
-    req = urllib.request.Request(n.http + root + path, headers=h, method=method)
-    try:
-        with urllib.request.urlopen(req, timeout=30) as r:
-            status, body, got = r.status, r.read(), r.headers
-    except urllib.error.HTTPError as e:
-        status, body, got = e.code, e.read(), e.headers
-    check(status == ok, path, "gave", status, "not", ok, body[:300])
-    try:
-        return json.loads(body), got
-    except ValueError:
-        return body.decode("utf-8", "replace"), got
 
 
 def values(rows, tag):
     return [r.get(tag, {}).get("Value", [None])[0] for r in rows]
-
-
-def token(n, tenant="PURPAN", role="radiologist", *flags):
-    return n.cli("token", "add", "--tenant", tenant, "--role", role, *flags).strip()
 
 
 def loaded(t, *flags):
