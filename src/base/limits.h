@@ -39,6 +39,9 @@ enum {
     LIMIT_FIND_VALUE = 64 << 10,   // a value of a header that a query looks at
     LIMIT_OBJECT_LIST = 256 << 20, // images of one series: 100,000 of them are 80 MB
 
+    /* pixel */
+    LIMIT_FRAME = 512 << 20, // one native frame; a whole mammogram is 50 MB, a scanned film 100 MB
+
     /* pack and archive */
     LIMIT_PACK_BYTES = 1 << 30,     // a pack is sealed when larger: a unit that copies in seconds
     LIMIT_SEAL_IDLE_MS = 60000,     // idle time before sealing; config `archive.seal_after`
