@@ -6,29 +6,28 @@
 
 #include "base/limits.h"
 #include "dicom/frames.h"
-#include "dicom/json.h"
-#include "dicom/part10.h"
 #include "dicom/tags.h"
 #include "pack/digest.h"
+#include "pack/model.h"
 #include "pack/pack_priv.h"
 #include "sys/file.h"
 
 enum {
     FLUSH = 64 << 10,         // JSON gathered before it goes to the file
-    GZIP_WINDOW = 15 + 16,    // zlib: 32 KiB, gzip wrapping
+    RAW_WINDOW = -15,         // zlib: 32 KiB, no wrapping: that is written here
     GZIP_LEVEL = 6,           // metadata compresses 10:1 and is read far more often than written
-    META_VALUE = 4 << 10,     // longer values become bulk data
     JSON_MAX = LIMIT_DSET * 2 // one instance
 };
 
 struct sealer {
-    struct pack  *p;
-    struct digest whole;  // of the file
-    struct digest image;  // of the image being checked
-    struct digest member; // of the member being written
-    struct buf    window, json, sums;
-    z_stream      z;
-    bool          deflating;
+    struct pack      *p;
+    struct digest     whole;  // of the file
+    struct digest     image;  // of the image being checked
+    struct digest     member; // of the member being written
+    struct buf        window, json, sums;
+    z_stream          z;
+    bool              deflating;
+    struct model_body body; // of the metadata
 
     /* the image being read */
     struct arena         arena; // its data set
@@ -100,16 +99,17 @@ static enum err flush_gzip(struct sealer *s, bool all, struct errmsg *e)
     if (rc != ERR_OK) {
         return err_set(e, rc, "no memory for the metadata");
     }
+    s->body.crc = (uint32_t)crc32(s->body.crc, b.ptr, (uInt)b.len); // JSON_MAX fits
+    s->body.plain += b.len;
     s->z.next_in = b.ptr;
-    s->z.avail_in = (uInt)b.len; // JSON_MAX fits
-    int r = Z_OK;
+    s->z.avail_in = (uInt)b.len;
     do {
         s->z.next_out = out;
         s->z.avail_out = sizeof(out);
-        r = deflate(&s->z, all ? Z_FINISH : Z_NO_FLUSH);
+        int r = deflate(&s->z, all ? Z_SYNC_FLUSH : Z_NO_FLUSH); // ends at a whole byte
         assert(r != Z_STREAM_ERROR);
         rc = seal_add(s, (struct bytes){out, sizeof(out) - s->z.avail_out}, e);
-    } while (rc == ERR_OK && (s->z.avail_out == 0 || (all && r != Z_STREAM_END)));
+    } while (rc == ERR_OK && s->z.avail_out == 0);
     buf_clear(&s->json);
     return rc;
 }
@@ -136,29 +136,14 @@ static enum err read_range(struct sealer *s, uint64_t at, uint64_t size, bool is
     return rc;
 }
 
-/* The data set of an image, without long values.  ret NULL: it cannot be parsed, which is no reason
- * not to keep it. */
+/* The data set of an image, without long values.  ret NULL: it cannot be parsed. */
 static enum err read_dset(struct sealer *s, const struct pack_image *i, struct dset **ret,
                           struct errmsg *e)
 {
-    struct part10_meta meta = {0};
-    struct parse_opts  opts = {.max_value = META_VALUE, .lenient = LENIENT_ALL};
-    struct errmsg      why = {0};
     s->src = dsrc_of_slice(&s->slice, dsrc_of_fd(&s->p->fd, s->p->reserved), i->at, i->size);
-    s->syntax = NULL;
-    *ret = NULL;
     arena_done(&s->arena);
     arena_init(&s->arena, LIMIT_DSET);
-    enum err rc = part10_read(&s->src, &opts, &s->arena, &meta, ret, &why);
-    if (rc == ERR_IO || rc == ERR_NOMEM) {
-        return err_set(e, rc, "%s", why.text);
-    }
-    if (rc == ERR_OK) {
-        s->syntax = meta.syntax;
-    } else {
-        *ret = NULL;
-    }
-    return ERR_OK;
+    return model_read(&s->src, &s->arena, &s->syntax, ret, e);
 }
 
 static void read_facts(const struct dset *d, struct manifest_image *m)
@@ -284,69 +269,52 @@ static enum err write_manifest(struct sealer *s, struct errmsg *e)
     return rc;
 }
 
-/* What is known of an image without its data set. */
-static struct dset *stand_in(struct sealer *s, const struct pack_image *i)
+static enum err write_models(struct sealer *s, struct errmsg *e)
 {
-    struct dset *d = dset_new(&s->arena);
-    if (d == NULL || dset_put_str(d, DT_SOPClassUID, str_of(i->class_uid)) != ERR_OK ||
-        dset_put_str(d, DT_SOPInstanceUID, str_of(i->sop_uid)) != ERR_OK ||
-        dset_put_str(d, DT_StudyInstanceUID, s->p->origin.study_uid) != ERR_OK ||
-        dset_put_str(d, DT_SeriesInstanceUID, s->p->origin.series_uid) != ERR_OK) {
-        return NULL;
-    }
-    return d;
-}
-
-static enum err write_model(struct sealer *s, const struct pack_image *i, struct jsonw *w,
-                            struct errmsg *e)
-{
-    char         prefix[128];
-    struct dset *d = NULL;
-    (void)snprintf(prefix, sizeof(prefix), "instances/%s/bulkdata/", i->sop_uid);
-    const struct json_opts opts = {.bulk_prefix = str_of(prefix)};
-    enum err               rc = read_dset(s, i, &d, e);
-    if (rc != ERR_OK) {
-        return rc;
-    }
-    struct jsonw  before = *w;
-    size_t        len = w->out->len;
-    struct errmsg why = {0};
-    rc = d != NULL ? dsjson_write(d, &opts, w, &why) : ERR_SYNTAX;
-    if (rc != ERR_OK) { // too large or too deep
-        *w = before;
-        buf_clear(w->out);
-        w->out->len = len; // what was written before is still there
-        arena_done(&s->arena);
-        arena_init(&s->arena, LIMIT_DSET);
-        d = stand_in(s, i);
-        rc = d != NULL ? dsjson_write(d, &opts, w, e) : err_set(e, ERR_NOMEM, "no memory");
+    const struct pack *p = s->p;
+    enum err           rc = ERR_OK;
+    for (size_t i = 0; rc == ERR_OK && i < p->images.n; i++) {
+        const struct pack_image *m = &p->images.ptr[i];
+        const struct model_of    of = {.study_uid = p->origin.study_uid,
+                                       .series_uid = p->origin.series_uid,
+                                       .sop_uid = str_of(m->sop_uid),
+                                       .class_uid = str_of(m->class_uid)};
+        struct dset             *d = NULL;
+        rc = read_dset(s, m, &d, e);
+        if (rc == ERR_OK && i > 0) {
+            buf_u8(&s->json, ',');
+        }
+        if (rc == ERR_OK) {
+            rc = model_write(&of, d, NULL, &s->json, e);
+        }
+        if (rc == ERR_OK && (s->json.len >= FLUSH || i + 1 == p->images.n)) {
+            rc = flush_gzip(s, i + 1 == p->images.n, e);
+        }
     }
     return rc;
 }
 
 static enum err write_metadata(struct sealer *s, struct errmsg *e)
 {
-    const struct pack *p = s->p;
-    struct jsonw       w;
-    enum err           rc = seal_begin(s, PACK_METADATA, e);
+    uint8_t  tail[MODEL_TAIL];
+    enum err rc = seal_begin(s, PACK_METADATA, e);
     s->z = (z_stream){0};
+    s->body = (struct model_body){0};
     s->deflating =
-        deflateInit2(&s->z, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) == Z_OK;
+        deflateInit2(&s->z, GZIP_LEVEL, Z_DEFLATED, RAW_WINDOW, 8, Z_DEFAULT_STRATEGY) == Z_OK;
     if (rc == ERR_OK && !s->deflating) {
         rc = err_set(e, ERR_NOMEM, "no memory to compress");
     }
     buf_clear(&s->json);
-    jsonw_init(&w, &s->json);
-    jsonw_arr(&w);
-    for (size_t i = 0; rc == ERR_OK && i < p->images.n; i++) {
-        rc = write_model(s, &p->images.ptr[i], &w, e);
-        if (rc == ERR_OK && s->json.len >= FLUSH) {
-            rc = flush_gzip(s, false, e);
-        }
+    if (rc == ERR_OK) {
+        rc = seal_add(s, (struct bytes){model_head, MODEL_HEAD}, e);
     }
     if (rc == ERR_OK) {
-        jsonw_arr_end(&w);
-        rc = flush_gzip(s, true, e);
+        rc = write_models(s, e);
+    }
+    if (rc == ERR_OK) {
+        model_tail(&s->body, 1, tail);
+        rc = seal_add(s, (struct bytes){tail, MODEL_TAIL}, e);
     }
     if (rc == ERR_OK) {
         rc = seal_end(s, &s->r.metadata_at, &s->r.metadata_len, e);

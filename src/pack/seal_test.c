@@ -156,7 +156,8 @@ static void coreutils_and_any_tar_check_a_sealed_pack(void **state)
                              "  u=m[\"images\"][i][\"sop\"]\n"
                              "  assert d[i][\"00080018\"][\"Value\"]==[u]\n"
                              "  assert d[i][\"00200013\"][\"Value\"]==[i]\n"
-                             "  assert d[i][\"7FE00010\"][\"BulkDataURI\"]==\"instances/\"+u+"
+                             "  assert d[i][\"7FE00010\"][\"BulkDataURI\"]=="
+                             "\"series/\"+m[\"series\"]+\"/instances/\"+u+"
                              "\"/bulkdata/7FE00010\" or i!=2\n"
                              "'",
                              path),
