@@ -51,6 +51,9 @@ enum err archive_open(const struct archive_conf *c, struct archive **ret, struct
         rc = cache_new(&a->cache, e);
     }
     if (rc == ERR_OK) {
+        rc = views_new(&a->views, e);
+    }
+    if (rc == ERR_OK) {
         rc = index_connect(a, c, e);
     }
     if (rc == ERR_OK && a->recover) {
@@ -77,6 +80,7 @@ void archive_close(struct archive *a)
         (void)archive_count(a, NULL); // what fails here is counted anew by the next start
     }
     live_free(a);
+    views_free(a->views);
     cache_free(a->cache);
     db_pool_free(a->db);
     lock_done(&a->lock);

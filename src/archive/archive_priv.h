@@ -61,6 +61,7 @@ struct series {
 };
 
 struct cache; // catalog.c
+struct views; // view.c
 
 struct archive {
     struct db_pool *db;
@@ -76,6 +77,7 @@ struct archive {
     size_t          n_buckets, n_series;
 
     struct cache *cache;
+    struct views *views;
 
     struct lock    counting; // so that figures are written in the order in which they were true
     struct upkeep *upkeep;   // NULL: no workers
@@ -135,12 +137,19 @@ void     cache_free(struct cache *c);
 enum err catalog_of(struct archive *a, const struct pack_row *row, struct catalog **ret,
                     struct errmsg *e);
 void     catalog_unref(struct archive *a, struct catalog *c);
+/* The manifest of a sealed pack whose row says where it is; mem is made here. */
+enum err manifest_of(const char *path, const struct pack_row *row, struct arena *mem,
+                     struct manifest **ret, struct errmsg *e);
 /* Path of a row's pack. */
 enum err row_path(const struct archive *a, const struct pack_row *row, bool open,
                   char ret[PACK_PATH], struct errmsg *e);
 /* Scan a pack that another process has open, or has just sealed. */
 enum err row_scan(struct archive *a, const struct pack_row *row, bool check_hash, struct arena *mem,
                   struct pack_scan *ret, struct errmsg *e);
+
+/* ---- view.c */
+enum err views_new(struct views **ret, struct errmsg *e);
+void     views_free(struct views *v);
 
 /* ---- aside.c */
 void parts_clear(struct archive *a); // what ingests of a process that died left in quarantine

@@ -156,19 +156,18 @@ static struct entry *entry_new(const char *path, size_t n)
     return x;
 }
 
-static enum err read_manifest(const char *path, const struct pack_row *row, struct entry **ret,
-                              struct errmsg *e)
+enum err manifest_of(const char *path, const struct pack_row *row, struct arena *mem,
+                     struct manifest **ret, struct errmsg *e)
 {
     if (row->manifest_len > LIMIT_MANIFEST) {
         return err_set(e, ERR_LIMIT, "%s: a manifest of %llu bytes", path,
                        (unsigned long long)row->manifest_len);
     }
-    size_t                           len = (size_t)row->manifest_len;
-    CLEANUP(file_close) int          fd = -1;
-    CLEANUP(buf_done) struct buf     json;
-    CLEANUP(arena_done) struct arena mem;
+    size_t                       len = (size_t)row->manifest_len;
+    CLEANUP(file_close) int      fd = -1;
+    CLEANUP(buf_done) struct buf json;
     buf_init(&json, LIMIT_MANIFEST);
-    arena_init(&mem, len * 8 + (1 << 20)); // as structs it is no more than some times as large
+    arena_init(mem, len * 8 + (1 << 20)); // as structs it is no more than some times as large
     enum err rc = file_open(path, O_RDONLY, 0, &fd, e);
     if (rc != ERR_OK) {
         return rc;
@@ -178,12 +177,22 @@ static enum err read_manifest(const char *path, const struct pack_row *row, stru
         return err_set(e, ERR_NOMEM, "%s: no memory for its manifest", path);
     }
     rc = file_read_full(fd, row->manifest_at, to, len, e);
-    struct manifest *m = NULL;
     if (rc == ERR_OK) {
-        rc = manifest_parse((struct str){(const char *)to, len}, &mem, &m, e);
+        rc = manifest_parse((struct str){(const char *)to, len}, mem, ret, e);
     }
     if (rc != ERR_OK) {
         err_context(e, "%s", path);
+    }
+    return rc;
+}
+
+static enum err read_manifest(const char *path, const struct pack_row *row, struct entry **ret,
+                              struct errmsg *e)
+{
+    CLEANUP(arena_done) struct arena mem = {0};
+    struct manifest                 *m = NULL;
+    enum err                         rc = manifest_of(path, row, &mem, &m, e);
+    if (rc != ERR_OK) {
         return rc;
     }
     struct entry *n = entry_new(path, m->n);

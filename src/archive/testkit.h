@@ -184,6 +184,8 @@ static inline void kit_dset(const struct kit_object *o, struct buf *b)
     (void)snprintf(text, sizeof(text), "%u", o->image);
     kit_elem(b, 0x00200013, "IS", str_of(text));
     kit_elem(b, 0x00280010, "US", (struct str){"\x40\x00", 2});
+    kit_elem(b, 0x00280011, "US", (struct str){"\x40\x00", 2});
+    kit_elem(b, 0x00280100, "US", (struct str){"\x08\x00", 2});
     kit_elem(b, 0x00400275, "LO", STR("x"));
     kit_long(b, 0x7FE00010, "OW", o->pixels, o->image + o->salt * 1000U);
 }

@@ -56,6 +56,9 @@ enum {
     LIMIT_PACK_TRIES = 1000,        // numbers tried for a new pack, other processes being faster
     LIMIT_SCAN = 512 << 20,         // arena of a scan's images: a GiB of 1 KiB images fits
     LIMIT_CATALOG_BYTES = 24 << 20, // cached image lists of sealed packs: 100,000 images
+    LIMIT_VIEW_BYTES = 64 << 20,    // cached series with their frames: some 300,000 images
+    LIMIT_VIEW_PACKS = 1024,        // files they hold open
+    LIMIT_VIEW_SEGMENTS = 64,       // pieces of an open pack's metadata, then it is written anew
     LIMIT_COUNT_MS = 1000,          // counters of open packs are written that often
     LIMIT_BROKEN_RETRY_MS = 5000,   // a pack whose disk failed or was full is tried again
     LIMIT_SEAL_RETRY_MS = 600000,   // a damaged one rarely: people must look at it
