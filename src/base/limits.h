@@ -109,9 +109,10 @@ enum {
     LIMIT_QIDO_ANSWER = 128 << 20, // such a page of wide rows
 
     /* access */
-    LIMIT_TOKENS = 1024,          // believed at once: those who read at the same moment
-    LIMIT_TOKEN_CACHE_MS = 10000, // a revoked token closes within that time
-    LIMIT_TOKEN_DAYS = 3650,      // a token's life at most: that of a machine
+    LIMIT_TOKENS = 1024,            // believed at once: those who read at the same moment
+    LIMIT_TOKEN_CACHE_MS = 10000,   // a revoked token closes within that time
+    LIMIT_TOKEN_DAYS = 3650,        // a token's life at most: that of a machine
+    LIMIT_MULTIPART_HEAD = 8 << 10, // of one part: type, location, some that clients add
 };
 
 #define LIMIT_ZIP_MEMBER                                                                           \
