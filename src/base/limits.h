@@ -41,6 +41,12 @@ enum {
 
     /* pixel */
     LIMIT_FRAME = 512 << 20, // one native frame; a whole mammogram is 50 MB, a scanned film 100 MB
+    LIMIT_PIXEL_MAP =
+        576 << 20,          // memory shared with a worker: what does not compress is a bit longer
+    LIMIT_PIXEL_MS = 30000, // one frame; 512 MB of JPEG 2000 at 20 MB/s
+    LIMIT_PIXEL_START_MS = 10000, // of a worker, on a machine that is busy
+    LIMIT_PIXEL_WORKERS = 64,     // processors beyond that are left to others
+    LIMIT_PIXEL_KEEP = 64 << 20,  // memory of a worker that waits for the next frame
 
     /* pack and archive */
     LIMIT_PACK_BYTES = 1 << 30,     // a pack is sealed when larger: a unit that copies in seconds
@@ -117,3 +123,6 @@ enum {
 
 #define LIMIT_ZIP_MEMBER                                                                           \
     (64ULL << 30) // a file inside a ZIP: a bomb stops here, a whole-slide image does not
+
+#define LIMIT_PIXEL_MEMORY                                                                         \
+    (4ULL << 30) // address space of a worker: both maps, and 4 bytes a sample twice

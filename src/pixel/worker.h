@@ -6,6 +6,8 @@
  * A call takes an idle worker, waits at most LIMIT_PIXEL_MS for it to finish one frame, and kills
  * it when it does not.  A crash or a kill costs that frame (ERR_SYNTAX, "the decoder crashed"): a
  * new worker is started, and it is counted.  Any thread; blocking.
+ *
+ * To add an operation besides the codecs: worker_wire.h says how.
  */
 #include "base/buf.h"
 #include "pixel/codec.h"
@@ -13,8 +15,9 @@
 struct pixel_pool;
 
 struct pixel_conf {
-    const char *program; // of the worker; NULL: garonne-pixel beside the running executable
-    unsigned    workers; // 0: one for each processor
+    const char *program;  // of the worker; NULL: garonne-pixel beside the running executable
+    unsigned    workers;  // 0: one for each processor
+    int64_t     frame_ms; // 0: LIMIT_PIXEL_MS
 };
 
 enum err pixel_pool_new(const struct pixel_conf *c, struct pixel_pool **ret,
