@@ -205,6 +205,9 @@ static enum err search(struct db *db, const struct dset *keys, int64_t tenant, s
     struct find_row   r;
     size_t            n = 0;
     enum err          rc = index_find(db, tenant, LEVEL_STUDY, keys, &f, e);
+    if (rc == ERR_OK && max < SIZE_MAX) {
+        find_expect(f, max + 1);
+    }
     while (rc == ERR_OK && n < max) {
         struct arena a;
         arena_init(&a, 1 << 20);

@@ -11,6 +11,7 @@ struct search {
     enum level         level;
     const struct dset *keys; // any charset; keys of the levels above may be among them
     struct match_opts  opts;
+    uint64_t           expect; // matches that are wanted at most; 0: all
 };
 
 struct search_found {

@@ -199,6 +199,7 @@ static void search(struct http_request *r, struct web *w, enum level level)
     struct search s = {.tenant_id = actor.tenant_id,
                        .level = level,
                        .keys = q.keys,
+                       .expect = q.offset + q.limit + 1,
                        .opts = {.zone_minutes = w->zone_minutes, .combined = true}};
     buf_init(&a.out, LIMIT_QIDO_ANSWER);
     jsonw_init(&a.w, &a.out);

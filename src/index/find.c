@@ -71,10 +71,23 @@ enum {
 
 enum { COL_P_PATIENT = 1, COL_P_MORE = COL_P_PATIENT + PATIENT_COLUMNS, COL_P_COUNTS };
 
+/* The last row read: where a second statement goes on. */
+struct place {
+    char    date[DATE_TEXT];
+    int64_t study_id, series_id;
+};
+
 struct find {
-    enum level      level;
-    bool            counted;
-    struct db_stmt *q; // owned
+    enum level         level;
+    bool               counted;
+    struct db         *db; // not owned
+    int64_t            tenant_id;
+    const struct dset *keys;   // not owned
+    uint64_t           expect; // rows of the first statement; 0: all
+    uint64_t           n;      // rows so far
+    struct place       last;
+    bool               again; // rows up to last are read once more and passed over
+    struct db_stmt    *q;     // owned; NULL: not begun
 };
 
 /* ---- conditions */
@@ -430,20 +443,52 @@ static bool wants_counts(const struct dset *keys)
            dset_find(keys, DT_NumberOfPatientRelatedInstances) != NULL;
 }
 
-static struct db_stmt *search_run(const struct search *s, struct db *db, const struct find *f)
+static struct db_stmt *search_run(const struct search *s, const struct find *f)
 {
     if (f->level == LEVEL_PATIENT) {
-        return db_query_where(db, PATIENTS, &s->w,
+        return db_query_where(f->db, PATIENTS, &s->w,
                               "ORDER BY patient.newest DESC, patient.patient_id DESC");
     }
     if (f->level == LEVEL_STUDY) {
         return db_query_where(
-            db, f->counted ? STUDIES_COUNTED : STUDIES, &s->w,
+            f->db, f->counted ? STUDIES_COUNTED : STUDIES, &s->w,
             "ORDER BY study.study_date DESC, study.study_time DESC, study.study_id DESC");
     }
-    return db_query_where(db, SERIES, &s->w,
+    return db_query_where(f->db, SERIES, &s->w,
                           "ORDER BY study.study_date DESC, study.study_time DESC, "
                           "study.study_id DESC, series.number, series.series_id");
+}
+
+/* The rows that were read before are of the last one's date or newer. */
+static void go_on(struct search *s, const struct find *f)
+{
+    if (f->last.date[0] == '\0') {
+        where_eq_str(&s->w, "study.study_date", STR(""));
+    } else {
+        where_range_str(&s->w, "study.study_date", STR(""), str_of(f->last.date));
+    }
+}
+
+static enum err find_run(struct find *f, struct errmsg *e)
+{
+    struct search s = {.keys = f->keys, .patients = f->level == LEVEL_PATIENT};
+    where_init(&s.w);
+    buf_init(&s.key, LIMIT_DB_TEXT);
+    buf_init(&s.pattern, LIMIT_DB_TEXT);
+    enum err rc = search_build(&s, f->db, f->tenant_id, f->level, e);
+    if (rc == ERR_OK && f->again) {
+        go_on(&s, f);
+    } else if (rc == ERR_OK && f->expect > 0) {
+        where_limit(&s.w, (int64_t)f->expect, 0);
+    }
+    if (rc == ERR_OK) {
+        db_done(&f->q);
+        f->q = search_run(&s, f);
+    }
+    where_done(&s.w);
+    buf_done(&s.key);
+    buf_done(&s.pattern);
+    return rc;
 }
 
 enum err index_find(struct db *db, int64_t tenant_id, enum level level, const struct dset *keys,
@@ -456,23 +501,21 @@ enum err index_find(struct db *db, int64_t tenant_id, enum level level, const st
     if (f == NULL) {
         return err_set(e, ERR_NOMEM, "no memory for a search");
     }
-    f->level = level;
-    f->counted = level == LEVEL_PATIENT || (level == LEVEL_STUDY && wants_counts(keys));
-    struct search s = {.keys = keys, .patients = level == LEVEL_PATIENT};
-    where_init(&s.w);
-    buf_init(&s.key, LIMIT_DB_TEXT);
-    buf_init(&s.pattern, LIMIT_DB_TEXT);
-    enum err rc = search_build(&s, db, tenant_id, level, e);
-    if (rc == ERR_OK) {
-        f->q = search_run(&s, db, f);
-        *ret = f;
-    } else {
-        free(f);
+    *f = (struct find){.level = level,
+                       .counted =
+                           level == LEVEL_PATIENT || (level == LEVEL_STUDY && wants_counts(keys)),
+                       .db = db,
+                       .tenant_id = tenant_id,
+                       .keys = keys};
+    *ret = f;
+    return ERR_OK;
+}
+
+void find_expect(struct find *f, uint64_t rows)
+{
+    if (f->level != LEVEL_PATIENT && rows < INT64_MAX) {
+        f->expect = rows;
     }
-    where_done(&s.w);
-    buf_done(&s.key);
-    buf_done(&s.pattern);
-    return rc;
 }
 
 void find_free(struct find *f)
@@ -600,14 +643,64 @@ static enum err fill(const struct find *f, struct dset *d, struct find_row *row,
     return rc == ERR_OK && f->counted ? put_counts(d, f->q, COL_COUNTS) : rc;
 }
 
+static void remember(struct find *f)
+{
+    if (f->expect > 0 && ++f->n == f->expect) {
+        struct str date = str_cut(db_col_str(f->q, COL_STUDY), DATE_TEXT - 1);
+        f->last = (struct place){.study_id = db_col_int(f->q, COL_STUDY_ID)};
+        memcpy(f->last.date, date.ptr, date.len);
+        if (f->level == LEVEL_SERIES) {
+            f->last.series_id = db_col_int(f->q, COL_SERIES_ID);
+        }
+    }
+}
+
+static bool is_last(const struct find *f)
+{
+    return db_col_int(f->q, COL_STUDY_ID) == f->last.study_id &&
+           (f->level != LEVEL_SERIES || db_col_int(f->q, COL_SERIES_ID) == f->last.series_id);
+}
+
+/* More rows are wanted than were expected: all others, in a second statement.  Should the last row
+ * have gone meanwhile, nothing follows: better none than one twice. */
+static enum err step_again(struct find *f, bool *ret_row, struct errmsg *e)
+{
+    f->again = true;
+    enum err rc = find_run(f, e);
+    f->expect = 0;
+    bool row = rc == ERR_OK && db_step(f->q);
+    while (row && !is_last(f)) {
+        row = db_step(f->q);
+    }
+    *ret_row = row && db_step(f->q);
+    return rc;
+}
+
+static enum err step(struct find *f, struct errmsg *e)
+{
+    enum err rc = f->q == NULL ? find_run(f, e) : ERR_OK;
+    bool     row = false;
+    if (rc == ERR_OK && f->expect > 0 && f->n == f->expect) {
+        rc = step_again(f, &row, e);
+    } else if (rc == ERR_OK) {
+        row = db_step(f->q);
+    }
+    if (rc == ERR_OK && !row) {
+        rc = db_end(f->q, e);
+        rc = rc != ERR_OK ? rc : ERR_NOTFOUND;
+    }
+    return rc;
+}
+
 enum err find_next(struct find *f, struct arena *a, struct find_row *ret, struct errmsg *e)
 {
-    if (!db_step(f->q)) {
-        enum err rc = db_end(f->q, e);
-        return rc != ERR_OK ? rc : ERR_NOTFOUND;
+    enum err rc = step(f, e);
+    if (rc != ERR_OK) {
+        return rc;
     }
+    remember(f);
     struct find_row row = {.dset = dset_new(a)};
-    enum err        rc = row.dset == NULL ? ERR_NOMEM : fill(f, row.dset, &row, e);
+    rc = row.dset == NULL ? ERR_NOMEM : fill(f, row.dset, &row, e);
     if (rc != ERR_OK) {
         return err_set(e, rc, "no memory for a row of the index");
     }

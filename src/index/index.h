@@ -145,10 +145,13 @@ struct find;
  * ISO_IR 192 with every attribute that the index keeps at that level and above (counts,
  * ModalitiesInStudy … included).  A superset: the caller decides with is_match().  level
  * LEVEL_IMAGE is not found here: find LEVEL_SERIES and ask the archive for the images. Relational:
- * keys of every level at or above may be given; UIDs may be lists.
+ * keys of every level at or above may be given; UIDs may be lists.  keys must live until find_free.
  */
 enum err index_find(struct db *db, int64_t tenant_id, enum level level, const struct dset *keys,
                     struct find **ret, struct errmsg *e);
+/* Before the first row: the caller will hardly want more than that many, so that the database need
+ * not put all of them in order.  Rows beyond come all the same, from a second statement. */
+void     find_expect(struct find *f, uint64_t rows);
 
 /* The next candidate, in arena a (reset by the caller between rows); ERR_NOTFOUND at the end. */
 struct find_row {

@@ -1037,6 +1037,46 @@ static void a_search_left_half_way_harms_nothing(struct fixture *f)
     find_free(find);
 }
 
+static size_t ids_of(struct fixture *f, enum level level, uint64_t expect, int64_t ids[100])
+{
+    struct find    *find = NULL;
+    struct find_row r;
+    size_t          n = 0;
+    enum err        rc = ERR_OK;
+    good(index_find(f->db, f->tenant, level, dset_new(&f->a), &find, &f->e), &f->e);
+    find_expect(find, expect);
+    while ((rc = find_next(find, &f->a, &r, &f->e)) == ERR_OK) {
+        assert_true(n < 100);
+        ids[n++] = level == LEVEL_SERIES ? r.ids.series_id : r.ids.study_id;
+    }
+    assert_int_equal(rc, ERR_NOTFOUND);
+    find_free(find);
+    return n;
+}
+
+/* Many of one date, several series each, and some without a date. */
+static void more_than_expected_comes_in_the_same_order(struct fixture *f)
+{
+    for (int i = 0; i < 30; i++) {
+        struct dset *d = plain(&f->a, i / 2, i % 2, "CT");
+        if (i % 10 >= 8) {
+            dset_remove(d, DT_StudyDate);
+        } else if (i % 3 == 0) {
+            put(d, DT_StudyDate, "20250506");
+        }
+        (void)file(f, f->tenant, d);
+    }
+    for (unsigned level = LEVEL_STUDY; level <= LEVEL_SERIES; level++) {
+        int64_t all[100], some[100];
+        size_t  n = ids_of(f, (enum level)level, 0, all);
+        assert_int_equal(n, level == LEVEL_STUDY ? 15 : 30);
+        for (uint64_t k = 1; k <= n + 1; k++) {
+            assert_int_equal(ids_of(f, (enum level)level, k, some), n);
+            assert_memory_equal(all, some, n * sizeof(*all));
+        }
+    }
+}
+
 #define EACH(name)                                                                                 \
     static void name##_(void **state)                                                              \
     {                                                                                              \
@@ -1056,6 +1096,7 @@ EACH(nothing_is_half_filed)
 EACH(processes_file_the_same_studies)
 EACH(a_search_finds_a_superset)
 EACH(a_search_left_half_way_harms_nothing)
+EACH(more_than_expected_comes_in_the_same_order)
 
 int main(void)
 {
@@ -1073,6 +1114,7 @@ int main(void)
         cmocka_unit_test(processes_file_the_same_studies_),
         cmocka_unit_test(a_search_finds_a_superset_),
         cmocka_unit_test(a_search_left_half_way_harms_nothing_),
+        cmocka_unit_test(more_than_expected_comes_in_the_same_order_),
     };
     char dir[] = "/tmp/garonne-ix-XXXXXX";
     if (mkdtemp(dir) == NULL) {
