@@ -206,7 +206,7 @@ static enum err search(struct db *db, const struct dset *keys, int64_t tenant, s
     size_t            n = 0;
     enum err          rc = index_find(db, tenant, LEVEL_STUDY, keys, &f, e);
     if (rc == ERR_OK && max < SIZE_MAX) {
-        find_expect(f, max + 1);
+        find_set(f, &(struct find_opts){.expect = max + 1});
     }
     while (rc == ERR_OK && n < max) {
         struct arena a;

@@ -121,7 +121,8 @@ enum err archive_search(struct archive *a, const struct search *s, const struct 
     enum level   level = s->level == LEVEL_IMAGE ? LEVEL_SERIES : s->level;
     enum err     rc = db == NULL ? e->code : index_find(db, s->tenant_id, level, s->keys, &f, e);
     if (rc == ERR_OK) {
-        find_expect(f, s->level == LEVEL_IMAGE ? 0 : s->expect);
+        find_set(f, &(struct find_opts){.expect = s->level == LEVEL_IMAGE ? 0 : s->expect,
+                                        .words = s->opts.words});
         rc = search_rows(&q, f, e);
         find_free(f);
     }

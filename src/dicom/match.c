@@ -284,12 +284,58 @@ static bool each_group(struct ask *q, struct str key, struct str value)
     return some || open;
 }
 
+/* The next word of a folded name; false after the last. */
+static bool next_word(struct str *rest, struct str *ret)
+{
+    static const char between[] = " ^=,";
+    size_t            i = 0;
+    while (i < rest->len && strchr(between, rest->ptr[i]) != NULL) {
+        i++;
+    }
+    size_t from = i;
+    while (i < rest->len && strchr(between, rest->ptr[i]) == NULL) {
+        i++;
+    }
+    *ret = (struct str){rest->ptr + from, i - from};
+    *rest = (struct str){rest->ptr + i, rest->len - i};
+    return ret->len > 0;
+}
+
+static bool has_word(struct ask *q, struct str word, struct str value)
+{
+    struct str v;
+    buf_clear(&q->carets);
+    buf_str(&q->carets, word);
+    buf_u8(&q->carets, '*');
+    struct str pattern = {(const char *)q->carets.ptr, q->carets.len};
+    while (next_word(&value, &v)) {
+        if (is_wild_match(pattern, v)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool words_match(struct ask *q, struct str key, struct str value)
+{
+    struct str word;
+    while (next_word(&key, &word)) {
+        if (!is_stars(word) && !has_word(q, word, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A key of one group is looked for in all three; one of several is compared group by group, where
  * the groups that the candidate lacks do not count, but one must have been compared. */
 static bool name_match(struct ask *q, struct str key, struct str value)
 {
     key = folded(&q->key_fold, VR_PN, key);
     value = folded(&q->fold, VR_PN, value);
+    if (q->o->words) {
+        return words_match(q, key, value);
+    }
     return count(key, '=') == 0 ? any_group(q, key, value) : each_group(q, key, value);
 }
 

@@ -26,6 +26,8 @@ struct match_opts {
     bool    empty;    // the key "" (two quotation marks) asks for no value (C.2.2.2.7)
     bool    unknown;  // a candidate without value matches every key (C.2.2.1.2), else none
     bool    fold;     // all texts, not only names, without regard to case and accents
+    bool    words;    // names: each word of the key begins a word of the name, in any order and any
+                      // group (fuzzymatching of PS3.18 8.3.4.2)
 };
 
 bool is_match(const struct dset *query, const struct dset *candidate, const struct match_opts *o);

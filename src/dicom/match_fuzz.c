@@ -78,10 +78,12 @@ static void check_match(enum vr vr, struct bytes key, struct bytes value)
             return;
         }
     }
-    for (unsigned bits = 0; bits < 8; bits++) {
-        struct match_opts o = {
-            .combined = (bits & 1) != 0, .all = (bits & 2) != 0, .fold = (bits & 4) != 0};
-        bool whole = is_match(query, candidate, &o), each = true;
+    for (unsigned bits = 0; bits < 16; bits++) {
+        struct match_opts o = {.combined = (bits & 1) != 0,
+                               .all = (bits & 2) != 0,
+                               .fold = (bits & 4) != 0,
+                               .words = (bits & 8) != 0};
+        bool              whole = is_match(query, candidate, &o), each = true;
         for (size_t i = 0; i < query->n; i++) {
             bool one = is_match_elem(query, &query->elems[i], candidate, &o);
             assert(one || !is_universal(query, &query->elems[i]));

@@ -8,7 +8,8 @@
 #include "base/num.h"
 #include "dicom/match.h"
 
-/* Options in a few letters: c combined, a all, e empty, u unknown, f fold, z node at +01:00. */
+/* Options in a few letters: c combined, a all, e empty, u unknown, f fold, w words, z node at
+ * +01:00. */
 static struct match_opts opts(const char *letters)
 {
     return (struct match_opts){
@@ -18,6 +19,7 @@ static struct match_opts opts(const char *letters)
         .empty = strchr(letters, 'e') != NULL,
         .unknown = strchr(letters, 'u') != NULL,
         .fold = strchr(letters, 'f') != NULL,
+        .words = strchr(letters, 'w') != NULL,
     };
 }
 
@@ -319,6 +321,29 @@ static void left_out_values_do_not_match(void **state)
     el->left_out = true;
     el->len = 1 << 30;
     assert_false(is_match(query, candidate, &o));
+}
+
+static void words_of_names_match_in_any_order(void **state)
+{
+    (void)state;
+    static const struct match_case cases[] = {
+        {"the words the other way round", "00100010=jean dupont", "00100010=DUPONT^JEAN", "w",
+         true},
+        {"beginnings of words", "00100010=dup^je", "00100010=DUPONT^JEAN", "w", true},
+        {"the second given name", "00100010=marie", "00100010=DUPONT^ANNE-MARIE", "w", true},
+        {"accents", "00100010=eloise*",
+         "00080005=ISO_IR 192|00100010=LEF\u00C8VRE^\u00C9LO\u00CFSE", "w", true},
+        {"stars alone are no word", "00100010=* dupont", "00100010=DUPONT^JEAN", "w", true},
+        {"a star in a word", "00100010=*pont", "00100010=DUPONT^JEAN", "w", true},
+        {"not the middle of a word", "00100010=pont", "00100010=DUPONT^JEAN", "w", false},
+        {"every word must be there", "00100010=dupont paul", "00100010=DUPONT^JEAN", "w", false},
+        {"more than the word", "00100010=dupontel", "00100010=DUPONT^JEAN", "w", false},
+        {"another group", "00100010=yamada", "00100010=\u5C71^\u7530=YAMADA^TARO", "w", true},
+        {"no name", "00100010=dupont", "00100010=", "w", false},
+        {"other texts are as before", "00081030=thorax", "00081030=CT Thorax", "w", false},
+        {"without it the order counts", "00100010=jean dupont", "00100010=DUPONT^JEAN", "", false},
+    };
+    CHECK(cases);
 }
 
 static void names_match_however_they_are_written(void **state)
@@ -711,6 +736,7 @@ int main(void)
         cmocka_unit_test(private_keys_follow_their_creator),
         cmocka_unit_test(left_out_values_do_not_match),
         cmocka_unit_test(names_match_however_they_are_written),
+        cmocka_unit_test(words_of_names_match_in_any_order),
         cmocka_unit_test(dates_match_in_ranges),
         cmocka_unit_test(times_match_in_ranges),
         cmocka_unit_test(moments_match_in_ranges),

@@ -163,11 +163,6 @@ static void warn(struct http_request *r, const struct answer *a)
                         STR("299 garonne \"The number of results exceeded the maximum supported by "
                             "the server. Additional results can be requested.\""));
     }
-    if (a->q->fuzzy) {
-        http_add_header(r, "Warning",
-                        STR("299 garonne \"The fuzzymatching parameter is not supported. Only "
-                            "literal matching has been performed.\""));
-    }
     if (a->unmatched) {
         http_add_header(r, "Warning",
                         STR("299 garonne \"One or more keys are not kept at this level and were "
@@ -196,11 +191,12 @@ static void search(struct http_request *r, struct web *w, enum level level)
                                : http_param(r, "study").ptr != NULL ? LEVEL_SERIES
                                                                     : LEVEL_STUDY,
                        .root = web_root(r)};
-    struct search s = {.tenant_id = actor.tenant_id,
-                       .level = level,
-                       .keys = q.keys,
-                       .expect = q.offset + q.limit + 1,
-                       .opts = {.zone_minutes = w->zone_minutes, .combined = true}};
+    struct search s = {
+        .tenant_id = actor.tenant_id,
+        .level = level,
+        .keys = q.keys,
+        .expect = q.offset + q.limit + 1,
+        .opts = {.zone_minutes = w->zone_minutes, .combined = true, .words = q.fuzzy}};
     buf_init(&a.out, LIMIT_QIDO_ANSWER);
     jsonw_init(&a.w, &a.out);
     jsonw_arr(&a.w);

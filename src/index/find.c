@@ -79,7 +79,7 @@ struct place {
 
 struct find {
     enum level         level;
-    bool               counted;
+    bool               counted, words;
     struct db         *db; // not owned
     int64_t            tenant_id;
     const struct dset *keys;   // not owned
@@ -91,6 +91,8 @@ struct find {
 };
 
 /* ---- conditions */
+
+enum { NAME_WORDS = 8 }; // more do not narrow any more
 
 enum rule_kind {
     RULE_TEXT,   // a column of keys
@@ -131,6 +133,7 @@ struct search {
     bool               patients; // at the patient level
     int64_t            tenant_id;
     bool               postgres;
+    bool               words;  // names are matched word by word
     bool               alt;    // some names of the tenant have other groups
     bool               narrow; // another key than the date finds few rows
     struct buf         key, pattern;
@@ -246,10 +249,43 @@ static bool has_open_value(struct str values)
     return false;
 }
 
+/* Each word somewhere in the name; of several values (seldom) none narrows. */
+static void words_condition(struct search *s, const struct rule *r, struct str values)
+{
+    const char *column = s->patients ? r->patient_column : r->column;
+    size_t      at = 0;
+    if (memchr(values.ptr, '\\', values.len) != NULL) {
+        return;
+    }
+    buf_clear(&s->key);
+    text_key(&s->key, VR_PN, values);
+    struct str key = buf_text(&s->key);
+    for (unsigned n = 0; n < NAME_WORDS && at < key.len; n++) {
+        size_t from = at;
+        while (at < key.len && strchr(" ^=,*?", key.ptr[at]) == NULL) {
+            at++;
+        }
+        if (at > from) {
+            struct str pattern = widen(s, (struct str){key.ptr + from, at - from}, true, true);
+            where_any(&s->w);
+            name_pattern(s, column, pattern);
+            if (s->alt) {
+                where_like(&s->w, s->patients ? "patient.alt" : "study.alt", pattern);
+            }
+            where_any_end(&s->w);
+        }
+        at++;
+    }
+}
+
 static void name_condition(struct search *s, const struct rule *r, struct str values)
 {
     struct str v;
     if (has_open_value(values)) {
+        return;
+    }
+    if (s->words) {
+        words_condition(s, r, values);
         return;
     }
     where_any(&s->w);
@@ -471,7 +507,7 @@ static void go_on(struct search *s, const struct find *f)
 
 static enum err find_run(struct find *f, struct errmsg *e)
 {
-    struct search s = {.keys = f->keys, .patients = f->level == LEVEL_PATIENT};
+    struct search s = {.keys = f->keys, .patients = f->level == LEVEL_PATIENT, .words = f->words};
     where_init(&s.w);
     buf_init(&s.key, LIMIT_DB_TEXT);
     buf_init(&s.pattern, LIMIT_DB_TEXT);
@@ -511,11 +547,10 @@ enum err index_find(struct db *db, int64_t tenant_id, enum level level, const st
     return ERR_OK;
 }
 
-void find_expect(struct find *f, uint64_t rows)
+void find_set(struct find *f, const struct find_opts *o)
 {
-    if (f->level != LEVEL_PATIENT && rows < INT64_MAX) {
-        f->expect = rows;
-    }
+    f->words = o->words;
+    f->expect = f->level != LEVEL_PATIENT && o->expect < INT64_MAX ? o->expect : 0;
 }
 
 void find_free(struct find *f)

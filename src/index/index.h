@@ -149,9 +149,15 @@ struct find;
  */
 enum err index_find(struct db *db, int64_t tenant_id, enum level level, const struct dset *keys,
                     struct find **ret, struct errmsg *e);
-/* Before the first row: the caller will hardly want more than that many, so that the database need
- * not put all of them in order.  Rows beyond come all the same, from a second statement. */
-void     find_expect(struct find *f, uint64_t rows);
+
+struct find_opts {
+    /* The caller will hardly want more rows than that, so the database need not put all of them in
+     * order; those beyond come all the same, from a second statement.  0: all are wanted. */
+    uint64_t expect;
+    bool     words; // the caller decides with match_opts.words
+};
+
+void find_set(struct find *f, const struct find_opts *o); // before the first row
 
 /* The next candidate, in arena a (reset by the caller between rows); ERR_NOTFOUND at the end. */
 struct find_row {

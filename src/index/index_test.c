@@ -947,6 +947,7 @@ static size_t try_query(struct fixture *f, struct trial *t, const struct dset *q
     size_t       at = 0;
     arena_init(&a, 1 << 24);
     good(index_find(f->db, f->tenant, t->level, q, &find, &f->e), &f->e);
+    find_set(find, &(struct find_opts){.expect = roll(4), .words = o->words});
     for (struct find_row r; find_next(find, &a, &r, &f->e) == ERR_OK; t->narrowed++) {
         if (!is_match(q, r.dset, o)) {
             continue;
@@ -990,6 +991,7 @@ static void a_search_finds_a_superset(struct fixture *f)
         {.combined = true},
         {.zone_minutes = 120},
         {.empty = true},
+        {.words = true},
     };
 
     dice = 1;
@@ -1044,7 +1046,7 @@ static size_t ids_of(struct fixture *f, enum level level, uint64_t expect, int64
     size_t          n = 0;
     enum err        rc = ERR_OK;
     good(index_find(f->db, f->tenant, level, dset_new(&f->a), &find, &f->e), &f->e);
-    find_expect(find, expect);
+    find_set(find, &(struct find_opts){.expect = expect});
     while ((rc = find_next(find, &f->a, &r, &f->e)) == ERR_OK) {
         assert_true(n < 100);
         ids[n++] = level == LEVEL_SERIES ? r.ids.series_id : r.ids.study_id;
