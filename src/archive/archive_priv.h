@@ -149,7 +149,7 @@ enum err row_scan(struct archive *a, const struct pack_row *row, bool check_hash
 
 /* ---- view.c */
 enum err views_new(struct views **ret, struct errmsg *e);
-void     views_free(struct views *v);
+void     views_free(struct views *c);
 
 /* ---- aside.c */
 void parts_clear(struct archive *a); // what ingests of a process that died left in quarantine

@@ -1,5 +1,6 @@
 #include "archive/view.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -410,7 +411,8 @@ static void entry_fill(struct views *c, struct entry *n, struct view *v)
 static struct view *entry_drop(struct views *c, struct entry **at)
 {
     struct entry *n = *at;
-    struct view  *v = entry_empty(c, n);
+    assert(n != NULL);
+    struct view *v = entry_empty(c, n);
     *at = n->next;
     use_unlink(c, n);
     free(n);
@@ -419,7 +421,7 @@ static struct view *entry_drop(struct views *c, struct entry **at)
 
 static struct view *oldest_drop(struct views *c)
 {
-    const struct entry *n = c->oldest;
+    const struct entry *n = c->oldest; // there is one
     struct view_key     k = {.tenant_id = n->tenant_id,
                              .study_uid = str_of(n->study_uid),
                              .series_uid = str_of(n->series_uid)};

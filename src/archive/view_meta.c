@@ -132,7 +132,7 @@ static enum err segments_fill(struct view_part *p, struct bodies *b, struct errm
     }
     enum err rc = segment_make(v, n, &s, e);
     free(v);
-    if (rc == ERR_OK) {
+    if (rc == ERR_OK && s != NULL) {
         p->segments[p->n_segments++] = s;
         p->covered = p->n;
         b->grew += sizeof(*s) + (size_t)s->body.deflated;

@@ -79,7 +79,7 @@ static enum err image_add(struct view_part *p, const struct pack_image *from, st
 
 static enum err images_room(struct view_part *p, size_t n, size_t frames, struct errmsg *e)
 {
-    size_t bytes = n * (sizeof(struct view_image) + 3 * (LIMIT_UID + 1) + 64) +
+    size_t bytes = n * (sizeof(struct view_image) + (size_t)3 * (LIMIT_UID + 1) + 64) +
                    n * sizeof(struct view_frames) + frames * sizeof(struct view_frame);
     arena_init(&p->mem, bytes + (64 << 10));
     p->images = arena_array(&p->mem, n == 0 ? 1 : n, struct view_image);
