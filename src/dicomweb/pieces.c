@@ -179,9 +179,8 @@ static void fail(struct http_request *r, struct pieces *p)
 
 static void answer_file(struct http_request *r, unsigned status, const char *type, struct pieces *p)
 {
-    struct http_file f = {.fd = fcntl(p->v[0].fd, F_DUPFD_CLOEXEC, 0),
-                          .at = p->v[0].at,
-                          .len = p->v[0].len};
+    struct http_file f = {
+        .fd = fcntl(p->v[0].fd, F_DUPFD_CLOEXEC, 0), .at = p->v[0].at, .len = p->v[0].len};
     pieces_free(p);
     if (f.fd < 0) {
         http_error(r, 503, "limit", "no descriptor for an answer");
@@ -207,9 +206,9 @@ void pieces_answer(struct http_request *r, unsigned status, const char *type, st
         return;
     }
     x->p = p;
-    http_answer_stream(r, status, type,
-                       &(struct http_stream){
-                           .len = p->len, .read = read_raw, .done = reader_free, .arg = x});
+    http_answer_stream(
+        r, status, type,
+        &(struct http_stream){.len = p->len, .read = read_raw, .done = reader_free, .arg = x});
 }
 
 void pieces_answer_plain(struct http_request *r, unsigned status, const char *type,
@@ -228,7 +227,7 @@ void pieces_answer_plain(struct http_request *r, unsigned status, const char *ty
         fail(r, p);
         return;
     }
-    http_answer_stream(r, status, type,
-                       &(struct http_stream){
-                           .len = plain, .read = read_plain, .done = reader_free, .arg = x});
+    http_answer_stream(
+        r, status, type,
+        &(struct http_stream){.len = plain, .read = read_plain, .done = reader_free, .arg = x});
 }

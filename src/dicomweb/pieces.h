@@ -30,9 +30,9 @@ struct pieces *pieces_new(void); // NULL: no memory
 void           pieces_free(struct pieces *p);
 
 /* The pieces lie in files of this view, or in its memory: takes the reference. */
-void pieces_keep(struct pieces *p, struct view *v);
-void pieces_file(struct pieces *p, int fd, uint64_t at, uint64_t len);
-void pieces_memory(struct pieces *p, const uint8_t *ptr, size_t len); // must live as long
+void           pieces_keep(struct pieces *p, struct view *v);
+void           pieces_file(struct pieces *p, int fd, uint64_t at, uint64_t len);
+void           pieces_memory(struct pieces *p, const uint8_t *ptr, size_t len); // must live as long
 /* Copied; the copy may be put in again with pieces_memory. */
 const uint8_t *pieces_text(struct pieces *p, struct bytes b);
 /* The memory of b, which is empty afterwards. */

@@ -31,6 +31,9 @@ static bool cors(const struct web *w, struct http_request *r)
     if (origin.len == 0 || !is_listed(w->cors, origin)) {
         return false;
     }
+    if (http_added(r, "Access-Control-Allow-Origin").ptr != NULL) { // on the loop, before
+        return true;
+    }
     http_add_header(r, "Access-Control-Allow-Origin", origin);
     http_add_header(r, "Vary", STR("Origin"));
     http_add_header(r, "Access-Control-Expose-Headers",
@@ -59,8 +62,9 @@ static const struct {
     const struct web_route *routes;
     const size_t           *n;
 } tables[] = {
-    {preflight_routes, &(const size_t){1}},
-    {find_routes, &find_routes_n},
+    {preflight_routes, &(const size_t){1}}, {find_routes, &find_routes_n},
+    {retrieve_routes, &retrieve_routes_n},  {metadata_routes, &metadata_routes_n},
+    {frame_routes, &frame_routes_n},
 };
 
 size_t web_routes(struct web *w, struct http_route to[WEB_ROUTES])

@@ -87,9 +87,11 @@ void *http_body_arg(const struct http_request *r); // arg of http_body_to, or NU
 /* -- answer -- */
 
 /* Before the answer itself.  Kept in the arena; a value with CR or LF is dropped. */
-void http_add_header(struct http_request *r, const char *name, struct str value);
+void       http_add_header(struct http_request *r, const char *name, struct str value);
+/* What was added under that name; ptr NULL: nothing. */
+struct str http_added(const struct http_request *r, const char *name);
 /* Adds ETag; true when the client has that very version: 304 is then the answer, already given. */
-bool http_is_cached(struct http_request *r, struct str etag);
+bool       http_is_cached(struct http_request *r, struct str etag);
 
 /* type: Content-Type, or NULL.  The bytes are copied. */
 void http_answer(struct http_request *r, unsigned status, const char *type, struct bytes body);

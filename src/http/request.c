@@ -148,6 +148,11 @@ void http_add_header(struct http_request *r, const char *name, struct str value)
     }
 }
 
+struct str http_added(const struct http_request *r, const char *name)
+{
+    return find_pair(r->header, r->headers, name);
+}
+
 static void give(struct http_request *r, unsigned status, const char *type,
                  struct MHD_Response *response)
 {

@@ -1,0 +1,296 @@
+/* WADO-RS frames, PS3.18 10.4.1.1.6: ranges of packs. */
+#include "dicom/frames.h"
+
+#include <stdio.h>
+
+#include "base/num.h"
+#include "dicomweb/wado.h"
+#include "http/multipart.h"
+#include "sys/file.h"
+
+#define EXPLICIT "1.2.840.10008.1.2.1"
+
+struct job {
+    struct wado              *x;
+    struct view              *v;
+    struct view_image        *i;
+    const struct view_frames *frames;
+    uint32_t                 *list; // of the path, from 0
+    size_t                    n;
+    const struct syntax      *stored;
+    const char               *media; // of the stored frames
+};
+
+/* "1,2,7": 1 and up, PS3.18 10.4.1.1.6.  False: answered. */
+static bool list_parse(struct wado *x, struct job *j)
+{
+    struct str s = http_param(x->r, "frames");
+    size_t     most = 1;
+    for (size_t i = 0; i < s.len; i++) {
+        most += s.ptr[i] == ',';
+    }
+    j->list = arena_array(http_arena(x->r), most, uint32_t);
+    while (j->list != NULL && j->n < most) {
+        const char *end = memchr(s.ptr, ',', s.len);
+        size_t      n = end != NULL ? (size_t)(end - s.ptr) : s.len;
+        uint32_t    frame = 0;
+        if (!parse_u32((struct str){s.ptr, n}, &frame) || frame == 0) {
+            http_error(x->r, 400, "syntax", "not a list of frame numbers");
+            return false;
+        }
+        j->list[j->n++] = frame - 1;
+        n += end != NULL;
+        s = (struct str){s.ptr + n, s.len - n};
+    }
+    return j->list != NULL;
+}
+
+/* ---- which form */
+
+enum { OFFERS = 8 };
+
+/*
+ * As stored first, in a multipart and, of one frame, alone; then native.  Viewers ask for
+ * application/octet-stream; transfer-syntax=* and mean the stored frame, whatever it is.
+ */
+static size_t offers_of(const struct job *j, struct accept_offer to[OFFERS])
+{
+    size_t n = 0;
+    bool   native = j->stored == NULL || !j->stored->encapsulated;
+    for (int multipart = 1; multipart >= (j->n == 1 ? 0 : 1); multipart--) {
+        bool m = multipart == 1;
+        to[n++] = (struct accept_offer){
+            .media = j->media, .syntax = j->i->syntax_uid.ptr, .multipart = m, .by_default = true};
+        if (native) {
+            to[n - 1].syntax = EXPLICIT;
+        } else {
+            to[n++] = (struct accept_offer){.media = "application/octet-stream",
+                                            .syntax = j->i->syntax_uid.ptr,
+                                            .multipart = m};
+        }
+    }
+    return n;
+}
+
+/* ---- as stored */
+
+static const struct view_frame *frame_at(const struct job *j, size_t k)
+{
+    return &j->frames->v[j->list[k]];
+}
+
+/* The fragments of a frame, without their headers. */
+static enum err put_fragments(struct job *j, struct pieces *p, const struct view_frame *f,
+                              struct errmsg *e)
+{
+    struct view_window w = {.fd = view_fd(j->i), .at = 0, .len = f->at + f->len};
+    struct dsrc        src = view_src(&w);
+    struct frame       frame = {.offset = f->at, .len = f->len, .fragments = f->fragments};
+    uint64_t           at = 0, offset = 0, len = 1;
+    enum err           rc = ERR_OK;
+    while (rc == ERR_OK && len > 0) {
+        rc = frame_piece(&src, &frame, &at, &offset, &len, e);
+        if (rc == ERR_OK) {
+            pieces_file(p, view_fd(j->i), offset, len);
+        }
+    }
+    return rc;
+}
+
+/* A frame of 1-bit pixels that begins within a byte: moved to where a byte begins. */
+static enum err put_bits(struct job *j, struct pieces *p, const struct view_frame *f,
+                         struct errmsg *e)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, LIMIT_VALUE);
+    uint8_t *to = buf_grow(&b, (size_t)f->len + 1);
+    if (to == NULL) {
+        return err_set(e, ERR_LIMIT, "a frame of %llu bytes", (unsigned long long)f->len);
+    }
+    to[f->len] = 0;
+    enum err rc = file_read_full(view_fd(j->i), f->at, to, (size_t)f->len, e);
+    for (size_t k = 0; rc == ERR_OK && k < f->len; k++) {
+        to[k] = (uint8_t)((unsigned)to[k] >> f->bit | (unsigned)to[k + 1] << (8 - f->bit));
+    }
+    b.len--;
+    pieces_buf(p, &b);
+    return rc;
+}
+
+/* It is sent as it lies. */
+static bool is_range(const struct view_frame *f)
+{
+    return f->fragments <= 1 && f->bit == 0;
+}
+
+static enum err put_frame(struct job *j, struct pieces *p, size_t k, struct errmsg *e)
+{
+    const struct view_frame *f = frame_at(j, k);
+    if (is_range(f)) {
+        pieces_file(p, view_fd(j->i), f->at, f->len);
+        return ERR_OK;
+    }
+    return f->fragments > 1 ? put_fragments(j, p, f, e) : put_bits(j, p, f, e);
+}
+
+static void put_head(struct job *j, struct buf *b, const char *boundary, size_t k, const char *type)
+{
+    char       place[400];
+    struct str root = web_root(j->x->r);
+    (void)snprintf(place, sizeof(place), "%.*s/studies/%.*s/series/%.*s/instances/%.*s/frames/%u",
+                   STR_ARG(root), STR_ARG(j->x->key.study_uid), STR_ARG(j->x->key.series_uid),
+                   STR_ARG(j->i->sop_uid), j->list[k] + 1);
+    const struct http_pair pairs[] = {{STR("Content-Type"), str_of(type)},
+                                      {STR("Content-Location"), str_of(place)}};
+    multipart_head(b, boundary, k == 0, pairs, 2);
+}
+
+static enum err put_all(struct job *j, struct pieces *p, const char *boundary, const char *type,
+                        struct errmsg *e)
+{
+    CLEANUP(buf_done) struct buf b;
+    enum err                     rc = ERR_OK;
+    buf_init(&b, 1024);
+    for (size_t k = 0; rc == ERR_OK && k < j->n; k++) {
+        put_head(j, &b, boundary, k, type);
+        pieces_buf(p, &b);
+        rc = put_frame(j, p, k, e);
+    }
+    multipart_tail(&b, boundary);
+    pieces_buf(p, &b);
+    return rc;
+}
+
+static void answer_stored(struct job *j, bool multipart)
+{
+    CLEANUP(buf_done) struct buf whole;
+    char                         type[128], boundary[MULTIPART_BOUNDARY];
+    struct errmsg                e = {0};
+    struct pieces               *p = pieces_new();
+    bool                         native = j->stored == NULL || !j->stored->encapsulated;
+    if (p == NULL) {
+        http_error(j->x->r, 503, "nomem", "no memory for an answer");
+        return;
+    }
+    (void)snprintf(type, sizeof(type), "%s; transfer-syntax=%s", j->media,
+                   native ? EXPLICIT : j->i->syntax_uid.ptr);
+    buf_init(&whole, 512);
+    enum err rc = ERR_OK;
+    if (multipart) {
+        multipart_boundary((struct bytes){(const uint8_t *)&j->i->hash, sizeof(j->i->hash)},
+                           boundary);
+        multipart_type(&whole, boundary, j->media);
+        buf_u8(&whole, 0);
+        rc = put_all(j, p, boundary, type, &e);
+    } else {
+        rc = put_frame(j, p, 0, &e);
+    }
+    if (rc != ERR_OK) {
+        pieces_free(p);
+        http_fail(j->x->r, rc, &e);
+        return;
+    }
+    pieces_keep(p, j->v);
+    j->v = NULL;
+    http_add_header(j->x->r, "Accept-Ranges", STR("bytes"));
+    pieces_answer(j->x->r, 200, multipart ? (const char *)whole.ptr : type, p);
+}
+
+/* ---- */
+
+static void not_frames(struct job *j, enum err rc, const struct errmsg *e)
+{
+    if (rc == ERR_NOTFOUND) {
+        http_error(j->x->r, 404, "not_found", "the instance has no frames");
+    } else if (rc == ERR_UNSUPPORTED) {
+        http_error(j->x->r, 406, "not_acceptable", "%s", e->text);
+    } else {
+        http_fail(j->x->r, rc, e);
+    }
+}
+
+/* Where they lie; false: answered, or the loop may not look. */
+static bool find(struct job *j)
+{
+    struct errmsg e = {0};
+    j->frames = view_frames_peek(j->i);
+    if (j->frames == NULL) {
+        enum err rc =
+            j->x->may_wait ? view_frames(j->x->w->archive, j->v, j->i, &j->frames, &e) : ERR_MORE;
+        if (rc != ERR_OK && rc != ERR_MORE) {
+            not_frames(j, rc, &e);
+        }
+        if (rc != ERR_OK) {
+            return false;
+        }
+    }
+    for (size_t k = 0; k < j->n; k++) {
+        if (j->list[k] >= j->frames->n) {
+            http_error(j->x->r, 404, "not_found", "frame %u of %u", j->list[k] + 1, j->frames->n);
+            return false;
+        }
+        if (!j->x->may_wait && !is_range(frame_at(j, k))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void answer(struct job *j)
+{
+    struct accept_offer to[OFFERS];
+    size_t              at = 0;
+    j->stored = syntax_find(j->i->syntax_uid);
+    j->media = j->stored != NULL && j->stored->encapsulated ? frame_media(j->i->syntax_uid)
+                                                            : "application/octet-stream";
+    if (j->media == NULL) {
+        http_error(j->x->r, 406, "not_acceptable", "no media type for frames in %.*s",
+                   STR_ARG(j->i->syntax_uid));
+        return;
+    }
+    size_t n = offers_of(j, to);
+    if (!wado_choose(j->x->r, to, n, &at)) {
+        return;
+    }
+    /* A range of one frame is one of its own bytes, not of a multipart: viewers that read by
+     * resolution level ask for the former and accept the latter. */
+    bool ranged = j->n == 1 && http_header(j->x->r, "Range").ptr != NULL;
+    bool multipart = to[at].multipart && !ranged;
+    char form[64];
+    (void)snprintf(form, sizeof(form), "%u.%zu%s", j->list[0], j->n, multipart ? "m" : "");
+    if (!wado_is_cached(j->x->r, j->i->hash, form, 0)) {
+        answer_stored(j, multipart);
+    }
+}
+
+static void frames(struct http_request *r, struct web *w, bool may_wait)
+{
+    struct wado x;
+    struct job  j = {.x = &x};
+    if (!wado_begin(&x, w, r, may_wait) || !list_parse(&x, &j)) {
+        return;
+    }
+    j.i = wado_image(&x, &j.v);
+    if (j.i != NULL && find(&j)) {
+        answer(&j);
+    }
+    view_unref(j.v);
+}
+
+static void get_frames(struct http_request *r, void *arg)
+{
+    frames(r, arg, true);
+}
+
+static void begin_frames(struct http_request *r, void *arg)
+{
+    frames(r, arg, false);
+}
+
+const struct web_route frame_routes[] = {
+    {.blocking = true,
+     .pattern = "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}",
+     .handle = get_frames,
+     .begin = begin_frames},
+};
+const size_t frame_routes_n = sizeof(frame_routes) / sizeof(frame_routes[0]);

@@ -1,0 +1,172 @@
+"""WADO-RS and WADO-URI (PS3.18 sections 10.4 and 9) against curl, pydicom, npm dicomweb-client and Orthanc."""
+import email
+import gzip
+import http.client
+import io
+import json
+import urllib.parse
+
+import pydicom
+
+from lib import *
+
+ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+FRAME = "multipart/related; type=application/octet-stream; transfer-syntax=*"
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+        self.type = headers.get("Content-Type", "")
+
+    def json(self):
+        body = gzip.decompress(self.body) if self.headers.get("Content-Encoding") == "gzip" else self.body
+        return json.loads(body)
+
+    def parts(self):
+        """Of a multipart: [(headers, bytes)]."""
+        m = email.message_from_bytes(b"Content-Type: " + self.type.encode() + b"\r\n\r\n")
+        boundary = b"--" + m.get_boundary().encode()
+        pieces = (b"\r\n" + self.body).split(b"\r\n" + boundary)
+        check(pieces[-1] == b"--\r\n" or pieces[-1] == b"--", "the multipart does not end", pieces[-1][:20])
+        out = []
+        for p in pieces[1:-1]:
+            head, data = p[2:].split(b"\r\n\r\n", 1)
+            out.append((email.message_from_bytes(head), data))
+        return out
+
+    def want(self, status, type=None):
+        check(self.status == status, f"{self.status}, not {status}:", self.body[:300])
+        check(type is None or self.type.startswith(type), f"{self.type} is not {type}")
+        return self
+
+
+class Web:
+    def __init__(self, node, tenant="PURPAN", role="radiologist"):
+        self.node = node
+        self.host = node.addr["http"]
+        self.token = node.cli("token", "add", "--tenant", tenant, "--role", role).split()[0]
+        self.root = "/dicomweb"
+
+    def get(self, path, accept=None, method="GET", root=True, **headers):
+        c = http.client.HTTPConnection(self.host, timeout=60)
+        h = {k.replace("_", "-"): v for k, v in headers.items()}
+        if accept:
+            h["Accept"] = accept
+        if "Authorization" not in h:
+            h["Authorization"] = f"Bearer {self.token}"
+        c.request(method, (self.root if root else "") + path, headers=h)
+        r = c.getresponse()
+        a = Answer(r.status, r.headers, r.read())
+        c.close()
+        return a
+
+
+def of(ds, level="instance"):
+    path = f"/studies/{ds.StudyInstanceUID}"
+    if level != "study":
+        path += f"/series/{ds.SeriesInstanceUID}"
+    if level == "instance":
+        path += f"/instances/{ds.SOPInstanceUID}"
+    return path
+
+
+def store(node, folder):
+    node.cli("import", folder, "--tenant", "PURPAN")
+
+
+def sealed(t, n=3, **kw):
+    """A node with one sealed series; its data sets."""
+    _, files = make_series(t.tmp / "in", n, **kw)
+    node = t.node(start=False)
+    store(node, t.tmp / "in")
+    node.start()
+    wait_for(lambda: not list((t.tmp / "data").rglob("*.tar.open")))
+    return node, Web(node), [pydicom.dcmread(f) for f in files]
+
+
+def data_set(raw):
+    f = pathlib.Path(tempfile.mkstemp()[1])
+    f.write_bytes(raw)
+    d = data_set_bytes(f)
+    f.unlink()
+    return d
+
+
+def test_instances_come_out_byte_for_byte(t):
+    node, web, sets = sealed(t)
+    files = {pydicom.dcmread(f).SOPInstanceUID: data_set_bytes(f) for f in (t.tmp / "in").glob("*.dcm")}
+    a = web.get(of(sets[0]), "application/dicom; transfer-syntax=*").want(200, "application/dicom")
+    check(data_set(a.body) == files[sets[0].SOPInstanceUID], "the data set differs")
+    a = web.get(of(sets[0]), ANY).want(200, 'multipart/related; type="application/dicom"')
+    (head, body), = a.parts()
+    check(head["Content-Type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1", head)
+    check(data_set(body) == files[sets[0].SOPInstanceUID], "the data set differs")
+    for level in "series", "study":
+        a = web.get(of(sets[0], level), ANY).want(200)
+        check(int(a.headers["Content-Length"]) == len(a.body))
+        got = {pydicom.dcmread(io.BytesIO(b)).SOPInstanceUID: data_set(b) for _, b in a.parts()}
+        check(got == files, level, "differs")
+    node.stop()
+
+
+def test_metadata_at_three_levels(t):
+    node, web, sets = sealed(t)
+    for level, n in ("study", 3), ("series", 3), ("instance", 1):
+        plain = web.get(of(sets[0], level) + "/metadata").want(200, "application/dicom+json")
+        zipped = web.get(of(sets[0], level) + "/metadata", Accept_Encoding="gzip").want(200)
+        check(plain.json() == zipped.json() and len(plain.json()) == n, level, len(plain.json()))
+        check(int(plain.headers["Content-Length"]) == len(plain.body))
+        check(level == "instance" or zipped.headers["Content-Encoding"] == "gzip")
+        etag = zipped.headers["ETag"]
+        web.get(of(sets[0], level) + "/metadata", Accept_Encoding="gzip", If_None_Match=etag).want(304)
+        for d in plain.json():
+            ds = pydicom.Dataset.from_json(d, bulk_data_uri_handler=lambda *a: b"")
+            check(ds.PatientName == "DUPONT^JEAN")
+            uri = urllib.parse.urljoin(f"http://{web.host}{web.root}{of(sets[0], level)}/metadata",
+                                       d["7FE00010"]["BulkDataURI"])
+            check(uri.endswith(f"/instances/{ds.SOPInstanceUID}/bulkdata/7FE00010"), uri)
+    node.stop()
+
+
+def test_frames_are_sent_as_they_lie(t):
+    node, web, sets = sealed(t)
+    path = of(sets[1]) + "/frames/1"
+    (head, body), = web.get(path, FRAME).want(200, "multipart/related").parts()
+    check(body == sets[1].PixelData, "pixels differ")
+    check(head["Content-Type"] == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1", head)
+    a = web.get(path, "application/octet-stream").want(200, "application/octet-stream")
+    check(a.body == sets[1].PixelData)
+    a = web.get(path, FRAME, Range="bytes=10-19").want(206, "application/octet-stream")
+    check(a.body == sets[1].PixelData[10:20])
+    check(a.headers["Content-Range"] == f"bytes 10-19/{len(sets[1].PixelData)}", a.headers["Content-Range"])
+    web.get(path, FRAME, Range="bytes=99999999-").want(416)
+    web.get(of(sets[1]) + "/frames/2", FRAME).want(404)
+    web.get(of(sets[1]) + "/frames/0", FRAME).want(400)
+    web.get(of(sets[1]) + "/frames/1,x", FRAME).want(400)
+    web.get(path, "image/gif").want(406)
+    h = web.get(path, "application/octet-stream", method="HEAD").want(200)
+    check(int(h.headers["Content-Length"]) == len(sets[1].PixelData) and not h.body)
+    node.stop()
+
+
+def test_what_is_not_there_or_no_uid_is_refused(t):
+    node, web, sets = sealed(t)
+    web.get("/studies/1.2.3", ANY).want(404)
+    web.get(f"/studies/{sets[0].StudyInstanceUID}/series/1.2.3/metadata").want(404)
+    web.get(of(sets[0], "series") + "/instances/1.2.3", ANY).want(404)
+    web.get("/studies/1.2.3%2f..%2f..", ANY).want(404)
+    web.get("/studies/..%2f..%2fetc/series/1/metadata").want(404)
+    web.get("/studies/a%20b/metadata").want(400)
+    web.get("/studies/.hidden/metadata").want(400)
+    web.get(of(sets[0]), "text/html").want(406)
+    web.get(of(sets[0]), ANY, Authorization="Bearer x").want(401)
+    node.cli("tenant", "add", "OTHER", "--name", "Other", "--aet", "OTHER")
+    other = Web(node, "OTHER")
+    for path in of(sets[0]), of(sets[0], "study"), of(sets[0]) + "/frames/1", of(sets[0], "series") + "/metadata":
+        other.get(path).want(404)
+    node.stop()
+
+
+if __name__ == "__main__":
+    run(globals())
