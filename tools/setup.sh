@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs what is missing of tools/packages.txt and of tests/package.json.  Says nothing when all is there.
+# Installs what is missing of tools/packages.txt and of tests/package.json, and builds the portal's pages (tools/web.sh).
+# Says nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -25,3 +26,4 @@ if [ ! -d tests/node_modules ] || [ tests/package-lock.json -nt tests/node_modul
     echo "installing the npm packages of the tests"
     (cd tests && npm ci --ignore-scripts --no-audit --no-fund --silent)
 fi
+tools/web.sh

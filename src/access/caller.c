@@ -145,6 +145,13 @@ static enum err look_up(struct access *a, const char sha256[SHA_TEXT], struct ac
     return rc;
 }
 
+enum err access_token(struct access *a, struct str text, struct actor *ret, struct errmsg *e)
+{
+    char sha256[SHA_TEXT];
+    sha256_text(text, sha256);
+    return look_up(a, sha256, ret, e);
+}
+
 bool access_is_cached(struct access *a, struct http_request *r)
 {
     char         sha256[SHA_TEXT];

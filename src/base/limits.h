@@ -119,6 +119,26 @@ enum {
     LIMIT_TOKEN_CACHE_MS = 10000,   // a revoked token closes within that time
     LIMIT_TOKEN_DAYS = 3650,        // a token's life at most: that of a machine
     LIMIT_MULTIPART_HEAD = 8 << 10, // of one part: type, location, some that clients add
+
+    /* api */
+    LIMIT_SITE = 8 << 20,           // table of the pages' files
+    LIMIT_SITE_FILES = 4096,        // the viewer has 150
+    LIMIT_SESSION_BODY = 4096,      // a token and its quotation marks
+    LIMIT_STUDY_LIST = 2000,        // studies looked at for one page of the list, newest first
+    LIMIT_STUDY_PAGE = 200,         // on one page
+    LIMIT_STUDY_LOOKED = 50000,     // candidates read for one page: half a second
+    LIMIT_STUDY_KEY = 8 << 10,      // search key of one text
+    LIMIT_LIST_ARENA = 32 << 20,    // those 2,000 with long texts
+    LIMIT_INSTANCES = 256 << 20,    // lean index of one study while it is made: 100,000 images
+    LIMIT_IMAGE_CACHE = 64 << 20,   // lean indexes kept: 300 studies of 3,000 images
+    LIMIT_EVENT_LISTENERS = 10000,  // open pages of one node
+    LIMIT_EVENT_BACKLOG = 64 << 10, // of a page that does not read: 500 events
+    LIMIT_EVENT_ROWS = 512,         // changed studies told at once
+    LIMIT_EVENT_ARENA = 1 << 20,    // and their UIDs
+    LIMIT_EVENT_LOOK_MS = 1000,     // between two questions to the index
+    LIMIT_EVENT_SLACK_MS = 3000,    // clocks of nodes differ, transactions are seen late
+    LIMIT_EVENT_BEAT_MS = 15000,    // a sign of life, before proxies hang up after 30 s
+    LIMIT_EVENT_STREAM_MS = 300000, // then the browser asks again, with its token
 };
 
 #define LIMIT_ZIP_MEMBER                                                                           \

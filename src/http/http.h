@@ -111,8 +111,8 @@ enum { HTTP_LENGTH_UNKNOWN = 0 }; // chunked
 
 struct http_stream {
     uint64_t len; // HTTP_LENGTH_UNKNOWN, or what read will give in all
-    /* At most n bytes, on the loop; *ret_n 0 is the end.  An error breaks the connection, which
-     * is the only sign left. */
+    /* At most n bytes, on the loop; *ret_n 0 is the end.  ERR_MORE: nothing yet, the connection
+     * sleeps until http_wake.  An error breaks the connection, which is the only sign left. */
     enum err (*read)(void *arg, uint8_t *to, size_t n, size_t *ret_n);
     void (*done)(void *arg); // when it has been sent, or not; may be NULL
     void *arg;
@@ -120,6 +120,9 @@ struct http_stream {
 
 void http_answer_stream(struct http_request *r, unsigned status, const char *type,
                         const struct http_stream *s);
+/* After ERR_MORE of read and before done, from any thread: read is asked again.  http_stop waits
+ * for streams that sleep: end them first. */
+void http_wake(struct http_request *r);
 /* Status by the table of codes in request.c. */
 void http_fail(struct http_request *r, enum err rc, const struct errmsg *e);
 void http_error(struct http_request *r, unsigned status, const char *code, const char *fmt, ...)

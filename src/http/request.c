@@ -292,12 +292,23 @@ void http_answer_file(struct http_request *r, unsigned status, const char *type,
     give(r, status, type, m);
 }
 
+struct stream {
+    struct http_stream   s;
+    struct http_request *r;
+};
+
 static ssize_t stream_read(void *arg, uint64_t at, char *to, size_t n)
 {
-    const struct http_stream *s = arg;
-    size_t                    got = 0;
+    const struct stream *own = arg;
+    size_t               got = 0;
     (void)at;
-    if (s->read(s->arg, (uint8_t *)to, n, &got) != ERR_OK) {
+    enum err rc = own->s.read(own->s.arg, (uint8_t *)to, n, &got);
+    if (rc == ERR_MORE) {
+        /* Woken already?  Then the library takes the two together for nothing. */
+        MHD_suspend_connection(own->r->c);
+        return 0;
+    }
+    if (rc != ERR_OK) {
         return MHD_CONTENT_READER_END_WITH_ERROR;
     }
     return got == 0 ? MHD_CONTENT_READER_END_OF_STREAM : (ssize_t)got;
@@ -305,20 +316,20 @@ static ssize_t stream_read(void *arg, uint64_t at, char *to, size_t n)
 
 static void stream_done(void *arg)
 {
-    struct http_stream *s = arg;
-    if (s->done != NULL) {
-        s->done(s->arg);
+    struct stream *own = arg;
+    if (own->s.done != NULL) {
+        own->s.done(own->s.arg);
     }
-    free(s);
+    free(own);
 }
 
 void http_answer_stream(struct http_request *r, unsigned status, const char *type,
                         const struct http_stream *s)
 {
-    struct http_stream  *own = calloc(1, sizeof(*own));
+    struct stream       *own = calloc(1, sizeof(*own));
     struct MHD_Response *m = NULL;
     if (own != NULL) {
-        *own = *s;
+        *own = (struct stream){*s, r};
         m = MHD_create_response_from_callback(s->len != HTTP_LENGTH_UNKNOWN ? s->len
                                                                             : MHD_SIZE_UNKNOWN,
                                               LIMIT_HTTP_BLOCK, stream_read, own, stream_done);

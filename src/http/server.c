@@ -199,6 +199,13 @@ static void run_on_worker(void *arg)
     (void)eventfd_write(l->wake, 1);
 }
 
+void http_wake(struct http_request *r)
+{
+    struct loop *l = r->conn->loop;
+    MHD_resume_connection(r->c);
+    (void)eventfd_write(l->wake, 1);
+}
+
 static enum MHD_Result begin(struct http_request *r, const char *method)
 {
     r->state = REQ_NEW;

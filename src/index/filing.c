@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "dicom/tags.h"
 #include "index/index_priv.h"
@@ -21,7 +22,7 @@ static const char STUDY_ADD[] =
     "ON CONFLICT (tenant_id, uid) DO NOTHING RETURNING study_id";
 /* ?2 ?4: what to append; ?3 ?5: the pattern that tells that it is there. */
 static const char STUDY_JOIN[] =
-    "UPDATE study SET n_series = n_series + 1, "
+    "UPDATE study SET n_series = n_series + 1, changed_us = ?6, "
     "modalities = CASE WHEN modalities LIKE ?3 ESCAPE '!' THEN modalities "
     "ELSE modalities || ?2 END, "
     "sop_classes = CASE WHEN sop_classes LIKE ?5 ESCAPE '!' OR LENGTH(sop_classes) > 4000 "
@@ -297,6 +298,7 @@ static enum err study_join(struct filing *f, int64_t study_id, struct errmsg *e)
     db_bind_int(q, 1, study_id);
     bind_member(f, q, 2, str_cut(modality, 16));
     bind_member(f, q, 4, f->class_uid);
+    db_bind_int(q, 6, clock_wall_us());
     return db_end(q, e);
 }
 

@@ -171,6 +171,18 @@ struct find_row {
 enum err find_next(struct find *f, struct arena *a, struct find_row *ret, struct errmsg *e);
 void     find_free(struct find *f);
 
+/* ---- what arrives */
+
+struct study_change {
+    int64_t    study_id, tenant_id;
+    struct str uid;
+    int64_t    series, images;
+    int64_t    changed_us; // when it last gained or lost something, by the clock of who wrote it
+};
+/* Of all tenants, oldest first, at most max. */
+enum err study_changes(struct db *db, int64_t since_us, size_t max, struct arena *a,
+                       struct study_change **ret, size_t *ret_n, struct errmsg *e) MUST_USE;
+
 struct index_counts {
     int64_t tenants, peers, patients, studies, series, packs_open, packs_sealed, images, bytes,
         quarantined;

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "db/where.h"
 #include "index/index_priv.h"
@@ -26,7 +27,8 @@ static const char PACKS[] =
 
 static const char SERIES_MOVE[] =
     "UPDATE series SET n_images = n_images + ?2 WHERE series_id = ?1 RETURNING study_id";
-static const char STUDY_MOVE[] = "UPDATE study SET n_images = n_images + ?2 WHERE study_id = ?1";
+static const char STUDY_MOVE[] =
+    "UPDATE study SET n_images = n_images + ?2, changed_us = ?3 WHERE study_id = ?1";
 static const char SERIES_REMOVE[] = "DELETE FROM series WHERE series_id = ?1 "
                                     "AND NOT EXISTS (SELECT 1 FROM pack WHERE pack.series_id = ?1)";
 static const char STUDY_LEAVE[] =
@@ -53,11 +55,12 @@ static const char QUARANTINE_OF[] =
 
 /* ---- statements with one or two numbers */
 
-static enum err run2(struct db *db, const char *sql, int64_t a, int64_t b, struct errmsg *e)
+static enum err study_move(struct db *db, int64_t study_id, int64_t by, struct errmsg *e)
 {
-    auto_stmt *q = db_query(db, sql);
-    db_bind_int(q, 1, a);
-    db_bind_int(q, 2, b);
+    auto_stmt *q = db_query(db, STUDY_MOVE);
+    db_bind_int(q, 1, study_id);
+    db_bind_int(q, 2, by);
+    db_bind_int(q, 3, clock_wall_us());
     return db_end(q, e);
 }
 
@@ -116,7 +119,7 @@ static enum err move_sums(struct db *db, int64_t series_id, int64_t by, struct e
         return ERR_OK;
     }
     enum err rc = run_back(db, SERIES_MOVE, series_id, &by, &study_id, e);
-    return rc != ERR_OK ? rc : run2(db, STUDY_MOVE, study_id, by, e);
+    return rc != ERR_OK ? rc : study_move(db, study_id, by, e);
 }
 
 struct add {
@@ -278,7 +281,7 @@ static enum err remove_in_tx(struct db *db, void *arg, struct errmsg *e)
     }
     int64_t by = -was.images;
     rc = run_back(db, SERIES_MOVE, was.series_id, &by, &study_id, e);
-    rc = rc != ERR_OK ? rc : run2(db, STUDY_MOVE, study_id, by, e);
+    rc = rc != ERR_OK ? rc : study_move(db, study_id, by, e);
     rc = rc != ERR_OK ? rc : run1(db, SERIES_REMOVE, was.series_id, &gone, e);
     return rc != ERR_OK || gone == 0 ? rc : leave_study(db, study_id, e);
 }

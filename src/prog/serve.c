@@ -22,7 +22,7 @@
 #include "sys/worker.h"
 
 static const char help[] = "usage: garonne serve --data DIR [--http ADDR:PORT] [--dimse ADDR:PORT] "
-                           "[--role platform|gateway] [--db URL] [--config FILE]\n"
+                           "[--web DIR] [--role platform|gateway] [--db URL] [--config FILE]\n"
                            "                     [--dimse-tls ADDR:PORT --tls-cert FILE --tls-key "
                            "FILE --tls-ca FILE] [--log debug|info|warn|error]";
 
@@ -154,7 +154,7 @@ static void listener_stop(struct listener *l)
 
 struct flags {
     struct place p;
-    const char  *http, *dimse, *role, *config, *dimse_tls, *cert, *key, *ca, *log;
+    const char  *http, *web, *dimse, *role, *config, *dimse_tls, *cert, *key, *ca, *log;
 };
 
 static bool set(char *to, size_t room, const char *from)
@@ -177,6 +177,7 @@ static enum err settings(const struct flags *f, struct conf *c, struct errmsg *e
     }
     bool fits = set(c->data, sizeof(c->data), f->p.data) && set(c->db, sizeof(c->db), f->p.db) &&
                 set(c->http.listen, sizeof(c->http.listen), f->http) &&
+                set(c->http.web, sizeof(c->http.web), f->web) &&
                 set(c->dimse.listen, sizeof(c->dimse.listen), f->dimse) &&
                 set(c->dimse_tls.listen, sizeof(c->dimse_tls.listen), f->dimse_tls) &&
                 set(c->dimse_tls.cert, sizeof(c->dimse_tls.cert), f->cert) &&
@@ -355,6 +356,7 @@ int cmd_serve(int argc, char **argv)
     const struct opt opts[] = {
         PLACE_OPTS(f.p),
         {"--http", &f.http, NULL},
+        {"--web", &f.web, NULL},
         {"--dimse", &f.dimse, NULL},
         {"--role", &f.role, NULL},
         {"--config", &f.config, NULL},

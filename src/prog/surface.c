@@ -1,8 +1,12 @@
 #include "prog/surface.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "api/api.h"
 #include "base/limits.h"
 #include "dicomweb/web.h"
 #include "prog/health.h"
@@ -11,8 +15,9 @@ struct surface {
     struct health       health;
     struct web          web;
     struct access      *access;
+    struct api         *api;
     struct http_server *server; // NULL: off
-    struct http_route   routes[HEALTH_ROUTES + WEB_ROUTES];
+    struct http_route   routes[HEALTH_ROUTES + WEB_ROUTES + API_ROUTES];
     char                where[CONF_TEXT];
 };
 
@@ -20,7 +25,33 @@ static size_t all_routes(struct surface *s)
 {
     size_t n = health_routes(&s->health, s->routes);
     n += web_routes(&s->web, s->routes + n);
+    n += api_routes(s->api, s->routes + n); // last: it takes every path
     return n;
+}
+
+/*
+ * The pages as installed (PREFIX/share/garonne/web) or, of a build tree, in the source's web/dist.
+ * NULL: neither is there.
+ */
+static const char *web_folder(const struct conf *c, char to[PATH_MAX])
+{
+    static const char *const places[] = {"../share/garonne/web", "../../../web/dist"};
+    char                     exe[PATH_MAX / 2];
+    ssize_t                  n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    if (c->http.web[0] != '\0') {
+        return c->http.web;
+    }
+    while (n > 0 && exe[n - 1] != '/') {
+        n--;
+    }
+    for (size_t i = 0; n > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+        struct stat st;
+        (void)snprintf(to, PATH_MAX, "%.*s%s", (int)n, exe, places[i]);
+        if (stat(to, &st) == 0 && S_ISDIR(st.st_mode)) {
+            return to;
+        }
+    }
+    return NULL;
 }
 
 static enum err listen_there(struct surface *s, const struct conf *c, struct errmsg *e)
@@ -55,7 +86,13 @@ enum err surface_start(const struct conf *c, struct archive *a, struct scp *scp,
     s->web.access = s->access;
     s->web.zone_minutes = scp->zone_minutes;
     s->web.cors = str_of(c->http.cors);
-    return listen_there(s, c, e);
+    char            folder[PATH_MAX];
+    struct api_conf ac = {.archive = a,
+                          .access = s->access,
+                          .web = web_folder(c, folder),
+                          .zone_minutes = scp->zone_minutes};
+    rc = api_start(&ac, &s->api, e);
+    return rc == ERR_OK ? listen_there(s, c, e) : rc;
 }
 
 const char *surface_where(const struct surface *s)
@@ -68,9 +105,13 @@ void surface_stop(struct surface *s)
     if (s == NULL) {
         return;
     }
+    if (s->api != NULL) {
+        api_quit(s->api); // its streams would not end by themselves
+    }
     if (s->server != NULL) {
         http_stop(s->server, deadline_in_ms(LIMIT_DRAIN_MS));
     }
+    api_free(s->api);
     access_free(s->access);
     free(s);
 }

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * The node's HTTP listener with everything that it offers: health and metrics, DICOMweb.
+ * The node's HTTP listener with everything that it offers: health and metrics, DICOMweb,
+ * the portal.
  */
 #include "archive/archive.h"
 #include "scp/scp.h"

@@ -11,7 +11,7 @@
 
 /* The file as libcyaml fills it: a setting that is not there is NULL. */
 struct file_http {
-    char     *listen, *cors;
+    char     *listen, *cors, *web;
     uint32_t *threads, *connections;
 };
 
@@ -61,11 +61,8 @@ static const cyaml_strval_t bools[] = {{"false", 0}, {"no", 0},  {"off", 0},
     CYAML_FIELD_MAPPING(#name, CYAML_FLAG_OPTIONAL, struct type, name, fields)
 
 static const cyaml_schema_field_t http_fields[] = {
-    F_TEXT(file_http, listen),
-    F_UINT(file_http, threads),
-    F_UINT(file_http, connections),
-    F_TEXT(file_http, cors),
-    CYAML_FIELD_END,
+    F_TEXT(file_http, listen), F_UINT(file_http, threads), F_UINT(file_http, connections),
+    F_TEXT(file_http, cors),   F_TEXT(file_http, web),     CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t tls_fields[] = {
@@ -248,6 +245,7 @@ static enum err take_texts(const struct file *f, struct conf *c, struct errmsg *
         {"db", f->db, c->db, sizeof(c->db)},
         {"http.listen", f->http.listen, c->http.listen, sizeof(c->http.listen)},
         {"http.cors", f->http.cors, c->http.cors, sizeof(c->http.cors)},
+        {"http.web", f->http.web, c->http.web, sizeof(c->http.web)},
         {"dimse.listen", f->dimse.listen, c->dimse.listen, sizeof(c->dimse.listen)},
         {"dimse.tls.listen", f->dimse.tls.listen, c->dimse_tls.listen, sizeof(c->dimse_tls.listen)},
         {"dimse.tls.cert", f->dimse.tls.cert, c->dimse_tls.cert, sizeof(c->dimse_tls.cert)},

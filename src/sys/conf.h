@@ -21,6 +21,7 @@ struct conf_http {
     uint32_t threads;           // 0: one for each processor
     uint32_t connections;
     char     cors[CONF_TEXT]; // origins of other sites' pages that may call, comma separated
+    char     web[CONF_TEXT];  // folder of the portal's pages; \"\": beside the program
 };
 
 struct conf_tls {
