@@ -199,11 +199,11 @@ static void tell_tenant(struct hub *h, int64_t tenant_id, struct str event)
 static enum err changes(struct hub *h, struct arena *a, struct study_change **ret, size_t *ret_n,
                         struct errmsg *e)
 {
-    struct db *db = db_pool_take(h->db, e);
+    struct db               *db = db_pool_take(h->db, e);
     /* Clocks of nodes differ, and a transaction is seen after the time that it wrote. */
-    int64_t    since = h->since_us - (int64_t)LIMIT_EVENT_SLACK_MS * 1000;
-    enum err   rc =
-        db == NULL ? e->code : study_changes(db, since, LIMIT_EVENT_ROWS, a, ret, ret_n, e);
+    const struct change_page page = {.since_us = h->since_us - (int64_t)LIMIT_EVENT_SLACK_MS * 1000,
+                                     .max = LIMIT_EVENT_ROWS};
+    enum err                 rc = db == NULL ? e->code : study_changes(db, &page, a, ret, ret_n, e);
     db_pool_give(h->db, db);
     return rc;
 }

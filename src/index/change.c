@@ -17,20 +17,19 @@ static void row_read(struct db_stmt *q, struct arena *a, struct study_change *to
     };
 }
 
-/* Six parameters and what they make: NOLINTNEXTLINE(readability-function-size) */
-enum err study_changes(struct db *db, int64_t since_us, size_t max, struct arena *a,
+enum err study_changes(struct db *db, const struct change_page *page, struct arena *a,
                        struct study_change **ret, size_t *ret_n, struct errmsg *e)
 {
-    struct study_change *v = arena_array(a, max > 0 ? max : 1, struct study_change);
+    struct study_change *v = arena_array(a, page->max > 0 ? page->max : 1, struct study_change);
     size_t               n = 0;
     enum err             copied = ERR_OK;
     if (v == NULL) {
         return err_set(e, ERR_NOMEM, "no memory for changes");
     }
     auto_stmt *q = db_query(db, CHANGES);
-    db_bind_int(q, 1, since_us);
-    db_bind_int(q, 2, (int64_t)max);
-    while (n < max && db_step(q)) {
+    db_bind_int(q, 1, page->since_us);
+    db_bind_int(q, 2, (int64_t)page->max);
+    while (n < page->max && db_step(q)) {
         row_read(q, a, &v[n++], &copied);
     }
     enum err rc = db_end(q, e);

@@ -179,8 +179,13 @@ struct study_change {
     int64_t    series, images;
     int64_t    changed_us; // when it last gained or lost something, by the clock of who wrote it
 };
-/* Of all tenants, oldest first, at most max. */
-enum err study_changes(struct db *db, int64_t since_us, size_t max, struct arena *a,
+
+struct change_page {
+    int64_t since_us; // later than that
+    size_t  max;
+};
+/* Of all tenants, oldest first. */
+enum err study_changes(struct db *db, const struct change_page *page, struct arena *a,
                        struct study_change **ret, size_t *ret_n, struct errmsg *e) MUST_USE;
 
 struct index_counts {
