@@ -300,6 +300,7 @@ static enum err look(struct listing *l, struct db *db, uint32_t tag, bool anywhe
     }
     rc = index_find(db, l->tenant_id, LEVEL_STUDY, keys, &f, e);
     if (rc == ERR_OK) {
+        find_set(f, &(struct find_opts){.expect = l->cap});
         rc = collect(l, f, keys, e);
         find_free(f);
     }
