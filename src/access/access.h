@@ -61,11 +61,11 @@ void     access_free(struct access *a);
  * {tenant} of the path is not the actor's (404: it does not exist for them), or the role may not
  * (403).  tenant: the path's, or empty.
  */
-bool access_actor(struct access *a, struct http_request *r, enum act act, struct str tenant,
-                  struct actor *ret);
+bool     access_actor(struct access *a, struct http_request *r, enum act act, struct str tenant,
+                      struct actor *ret);
 /* The actor of a token's text: what a sign-in asks.  ERR_NOTFOUND: unknown, revoked or expired. */
 enum err access_token(struct access *a, struct str text, struct actor *ret,
                       struct errmsg *e) MUST_USE;
 /* Is the caller's token known without asking the database?  Then a handler on the loop may call
  * access_actor. */
-bool access_is_cached(struct access *a, struct http_request *r);
+bool     access_is_cached(struct access *a, struct http_request *r);
