@@ -108,7 +108,12 @@ enum {
     LIMIT_HTTP_DROP = 64 << 10,    // body nobody asked for: read, so that the answer is seen
     LIMIT_HTTP_ARENA = 4 << 20,    // memory of one request, for small answers and parsed questions
     LIMIT_HTTP_BLOCK = 128 << 10,  // asked of a stream at once
-    LIMIT_HTTP_WORKERS = 8,        // blocking handlers at once: databases and disks like few
+    LIMIT_FEEDS = 16,              // answers made while they are sent: a thread and a ring each
+    LIMIT_FEED_BYTES = 1 << 20,    // between such a thread and the network
+    LIMIT_CONVERT_FRONT = 8 << 20, // of an object held back until its first frames are known good
+    LIMIT_CONVERT_STORED = 8 << 20, // larger ones are converted while they are sent,
+    LIMIT_CONVERT = 64 << 20,       // as are those that become larger than this
+    LIMIT_HTTP_WORKERS = 8,         // blocking handlers at once: databases and disks like few
 
     /* dicomweb */
     LIMIT_QIDO_PAGE = 5000,        // matches in one answer; the caller asks for the next ones

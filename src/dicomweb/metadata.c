@@ -112,7 +112,7 @@ static void answer_json(struct wado *x, struct view **v, size_t n, const char *t
         rc = join(&j, x, v[done++], &e);
     }
     wado_unref(v + done, n - done);
-    if (rc != ERR_OK) {
+    if (rc != ERR_OK || j.p == NULL) {
         pieces_free(j.p);
         http_fail(x->r, rc, &e);
         return;
@@ -191,7 +191,7 @@ static void get_instance(struct http_request *r, void *arg)
     struct view                 *v = NULL;
     CLEANUP(buf_done) struct buf out;
     size_t                       form = 0;
-    buf_init(&out, LIMIT_DSET * 2);
+    buf_init(&out, (size_t)LIMIT_DSET * 2);
     struct view_image *i = wado_begin(&x, arg, r, true) ? wado_image(&x, &v) : NULL;
     if (i == NULL) {
         return;

@@ -85,14 +85,14 @@ void pieces_buf(struct pieces *p, struct buf *b)
     }
 }
 
-const uint8_t *pieces_text(struct pieces *p, struct bytes text)
+const uint8_t *pieces_text(struct pieces *p, struct bytes b)
 {
-    struct buf b;
-    buf_init(&b, text.len);
-    buf_add(&b, text);
-    const uint8_t *ptr = b.ptr;
-    pieces_buf(p, &b);
-    buf_done(&b); // empty, but where there was no memory
+    struct buf copy;
+    buf_init(&copy, b.len);
+    buf_add(&copy, b);
+    const uint8_t *ptr = copy.ptr;
+    pieces_buf(p, &copy);
+    buf_done(&copy); // empty, but where there was no memory
     return ptr;
 }
 

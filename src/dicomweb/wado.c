@@ -97,7 +97,7 @@ static enum err study_views(struct wado *x, const struct str *uids, size_t n, st
                             size_t *ret_n, struct errmsg *e)
 {
     *ret_n = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; uids != NULL && i < n; i++) {
         struct view_key k = x->key;
         struct errmsg   mine = {0};
         k.series_uid = uids[i];
@@ -107,7 +107,7 @@ static enum err study_views(struct wado *x, const struct str *uids, size_t n, st
         }
         *ret_n += rc == ERR_OK;
     }
-    return *ret_n > 0 ? ERR_OK : err_set(e, ERR_NOTFOUND, "no such study");
+    return n > 0 && *ret_n > 0 ? ERR_OK : err_set(e, ERR_NOTFOUND, "no such study");
 }
 
 bool wado_study(struct wado *x, struct view ***ret, size_t *ret_n)
@@ -121,7 +121,7 @@ bool wado_study(struct wado *x, struct view ***ret, size_t *ret_n)
     if (rc == ERR_OK && v == NULL) {
         rc = err_set(&e, ERR_LIMIT, "a study of %zu series", n);
     }
-    if (rc == ERR_OK) {
+    if (rc == ERR_OK && v != NULL) {
         rc = study_views(x, uids, n, v, ret_n, &e);
         if (rc != ERR_OK) {
             wado_unref(v, *ret_n);

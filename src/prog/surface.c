@@ -8,6 +8,7 @@
 
 #include "api/api.h"
 #include "base/limits.h"
+#include "dicomweb/feed.h"
 #include "dicomweb/web.h"
 #include "prog/health.h"
 
@@ -92,6 +93,7 @@ enum err surface_start(const struct conf *c, struct archive *a, struct scp *scp,
                           .web = web_folder(c, folder),
                           .zone_minutes = scp->zone_minutes};
     rc = api_start(&ac, &s->api, e);
+    rc = rc == ERR_OK ? feeds_new(&s->web.feeds, e) : rc;
     return rc == ERR_OK ? listen_there(s, c, e) : rc;
 }
 
@@ -108,9 +110,11 @@ void surface_stop(struct surface *s)
     if (s->api != NULL) {
         api_quit(s->api); // its streams would not end by themselves
     }
+    feeds_stop(s->web.feeds, deadline_in_ms(LIMIT_DRAIN_MS));
     if (s->server != NULL) {
         http_stop(s->server, deadline_in_ms(LIMIT_DRAIN_MS));
     }
+    feeds_free(s->web.feeds);
     api_free(s->api);
     access_free(s->access);
     free(s);

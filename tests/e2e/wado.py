@@ -150,6 +150,34 @@ def test_frames_are_sent_as_they_lie(t):
     node.stop()
 
 
+def test_without_a_named_syntax_it_is_explicit_little_endian(t):
+    """PS3.18 8.7.3.5.2; the stored one is implicit."""
+    ds = make_image(t.tmp / "x.dcm")
+    (t.tmp / "in").mkdir()
+    sh("dcmconv", "+ti", t.tmp / "x.dcm", t.tmp / "in/x.dcm")
+    node = t.node(start=False)
+    store(node, t.tmp / "in")
+    node.start()
+    web = Web(node)
+    raw = data_set_bytes(t.tmp / "in/x.dcm")
+    for level in "instance", "series", "study":
+        (head, body), = web.get(of(ds, level), 'multipart/related; type="application/dicom"').want(200).parts()
+        check(head["Content-Type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1", head["Content-Type"])
+        got = pydicom.dcmread(io.BytesIO(body))
+        check(got.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1" and not got.is_implicit_VR)
+        check(got.PixelData == ds.PixelData and got.PatientName == ds.PatientName)
+        for accept in ANY, None, "*/*":
+            (head, body), = web.get(of(ds, level), accept).want(200).parts()
+            check(head["Content-Type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2", head["Content-Type"])
+            check(data_set(body) == raw, "differs")
+    a = web.get(of(ds), "application/dicom").want(200, "application/dicom; transfer-syntax=1.2.840.10008.1.2.1")
+    check(pydicom.dcmread(io.BytesIO(a.body)).PixelData == ds.PixelData)
+    a = web.get(of(ds), "application/dicom;transfer-syntax=1.2.840.10008.1.2.4.100").want(406)
+    check("transfer-syntax=1.2.840.10008.1.2.1" in a.json()["message"], a.body)
+    web.get(of(ds, "study"), 'multipart/related; type="application/dicom"; transfer-syntax=1.2.3').want(406)
+    node.stop()
+
+
 def test_what_is_not_there_or_no_uid_is_refused(t):
     node, web, sets = sealed(t)
     web.get("/studies/1.2.3", ANY).want(404)
