@@ -60,8 +60,8 @@ struct object {
     char              path[PACK_PATH]; // of the pack file
     bool              open;            // still in an open pack
 };
-/* Images of a series in all its packs, first copy of each SOP Instance UID, in instance-number
- * order where known, else as received. */
+/* Images of a series in all its packs, first copy of each SOP Instance UID that is not rejected, in
+ * instance-number order where known, else as received. */
 enum err archive_list(struct archive *a, int64_t series_id, struct arena *mem, struct object **ret,
                       size_t *ret_n, struct errmsg *e);
 

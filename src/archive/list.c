@@ -17,6 +17,7 @@ struct listing {
     struct arena   *mem;
     struct series  *live; // NULL: it has no pack of this process
     struct imgset   seen; // what is in v, when there is more than one pack
+    struct uid_set  rejected;
     bool            several;
     struct found  **v; // growing array of the arena's
     size_t          n, room;
@@ -25,6 +26,9 @@ struct listing {
 static enum err found_add(struct listing *l, const struct pack_image *p, const struct pack_row *row,
                           bool open, struct errmsg *e)
 {
+    if (uid_set_has(&l->rejected, str_of(p->sop_uid))) {
+        return ERR_OK;
+    }
     if (l->several) {
         if (imgset_find(&l->seen, str_of(p->sop_uid)) != NULL) {
             return ERR_OK;
@@ -160,15 +164,18 @@ static enum err listing_end(struct listing *l, struct object **ret, size_t *ret_
     return ERR_OK;
 }
 
-static enum err rows_of(struct archive *a, int64_t series_id, struct arena *mem,
-                        struct pack_row **ret, size_t *ret_n, struct errmsg *e)
+static enum err rows_of(struct listing *l, int64_t series_id, struct pack_row **ret, size_t *ret_n,
+                        struct errmsg *e)
 {
     struct errmsg mine = {0};
-    struct db    *db = db_pool_take(a->db, &mine);
+    struct db    *db = db_pool_take(l->a->db, &mine);
     enum err      rc = mine.code != ERR_OK ? mine.code : ERR_IO;
     if (db != NULL) {
-        rc = pack_rows_of_series(db, series_id, mem, ret, ret_n, &mine);
-        db_pool_give(a->db, db);
+        rc = pack_rows_of_series(db, series_id, l->mem, ret, ret_n, &mine);
+        if (rc == ERR_OK && *ret_n > 0 && (*ret)[0].rejected > 0) {
+            rc = rejects_get(db, series_id, l->mem, &l->rejected, &mine);
+        }
+        db_pool_give(l->a->db, db);
     }
     return rc == ERR_OK ? ERR_OK : err_set(e, rc, "%s", mine.text);
 }
@@ -178,11 +185,12 @@ enum err archive_list(struct archive *a, int64_t series_id, struct arena *mem, s
 {
     struct pack_row *rows = NULL;
     size_t           n = 0;
-    enum err         rc = rows_of(a, series_id, mem, &rows, &n, e);
+    struct listing   l = {.a = a, .mem = mem};
+    enum err         rc = rows_of(&l, series_id, &rows, &n, e);
     if (rc != ERR_OK) {
         return rc;
     }
-    struct listing l = {.a = a, .mem = mem, .several = n > 1};
+    l.several = n > 1;
     imgset_init(&l.seen);
     if (n > 0) {
         struct series_key k = {.tenant_id = rows[0].tenant_id,

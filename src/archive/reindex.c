@@ -10,6 +10,8 @@
 #include "archive/archive_priv.h"
 #include "archive/header.h"
 #include "archive/registry.h"
+#include "archive/reject.h"
+#include "archive/reject_priv.h"
 #include "base/name.h"
 #include "base/num.h"
 #include "base/utf8.h"
@@ -467,6 +469,48 @@ static int by_received(const void *pa, const void *pb)
     return strcmp(a->path, b->path);
 }
 
+/* ---- rejected images: after the packs that they are in */
+
+static enum err rejects_read(struct reindex *r, struct str study, struct str series,
+                             const char *path, struct errmsg *e)
+{
+    CLEANUP(arena_done) struct arena mem;
+    CLEANUP(buf_done) struct buf     file;
+    struct series_ids                ids = {0};
+    struct uid_set                   now = {0};
+    arena_init(&mem, LIMIT_OBJECT_LIST);
+    buf_init(&file, LIMIT_REJECTED);
+    enum err rc = file_read_all(path, &file, e);
+    rc = rc == ERR_OK ? rejects_parse((struct bytes){file.ptr, file.len}, &mem, &now, e) : rc;
+    struct db *db = rc == ERR_OK ? db_pool_take(r->a->db, e) : NULL;
+    if (db == NULL) {
+        return rc != ERR_OK ? rc : e->code;
+    }
+    rc = series_by_uid(db, r->tenant_id, study, series, &ids, e);
+    db_pool_give(r->a->db, db);
+    return rc == ERR_OK ? rejects_apply(r->a, ids.series_id, &now, e) : rc;
+}
+
+static void rejects_index(struct reindex *r, const char *folder, struct str study,
+                          const struct names *l)
+{
+    static const char end[] = REJECT_SUFFIX;
+    const size_t      cut = sizeof(end) - 1;
+    for (int i = 0; i < l->n; i++) {
+        char          path[PACK_PATH];
+        struct errmsg why = {0};
+        const char   *name = l->v[i]->d_name;
+        size_t        len = strlen(name);
+        if (len <= cut || strcmp(name + len - cut, end) != 0 ||
+            snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path)) {
+            continue;
+        }
+        if (rejects_read(r, study, (struct str){name, len - cut}, path, &why) != ERR_OK) {
+            fail(r, path, &why);
+        }
+    }
+}
+
 static enum err study_index(struct reindex *r, const char *folder, const char *uid,
                             struct errmsg *e)
 {
@@ -498,6 +542,7 @@ static enum err study_index(struct reindex *r, const char *folder, const char *u
     for (size_t i = 0; i < n; i++) {
         pack_index(r, v[i]);
     }
+    rejects_index(r, folder, str_of(uid), &l);
     return ERR_OK;
 }
 

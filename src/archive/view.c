@@ -52,6 +52,12 @@ static uint64_t hash_of(struct str s, uint64_t h)
 
 static const uint64_t seed = 14695981039346656037U;
 
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+    h = (h ^ v) * 1099511628211U;
+    return h ^ h >> 29;
+}
+
 /* ---- a view */
 
 void view_unref(struct view *v)
@@ -162,8 +168,8 @@ static bool view_room(struct view *v, size_t images)
     return v->order != NULL && v->table != NULL && images < UINT32_MAX;
 }
 
-/* Images of all parts, first copy of each, in order. */
-static enum err view_index(struct view *v, struct errmsg *e)
+/* Images of all parts, first copy of each that is not rejected, in order. */
+static enum err view_index(struct view *v, const struct uid_set *rejected, struct errmsg *e)
 {
     size_t images = 0;
     for (size_t i = 0; i < v->n_parts; i++) {
@@ -179,7 +185,7 @@ static enum err view_index(struct view *v, struct errmsg *e)
         for (size_t k = 0; k < v->parts[i]->n; k++) {
             struct view_image *m = &v->parts[i]->images[k];
             uint32_t          *at = place(v, m->sop_uid);
-            if (*at != 0) {
+            if (*at != 0 || uid_set_has(rejected, m->sop_uid)) {
                 v->twins = true;
                 continue;
             }
@@ -203,6 +209,7 @@ struct state {
     struct arena           mem;
     struct pack_row       *rows;
     size_t                 n;
+    struct uid_set         rejected;
     struct series         *live; // NULL: no open pack of this process
 };
 
@@ -219,7 +226,10 @@ static enum err rows_read(struct db *db, struct state *s, struct errmsg *e)
     struct series_ids ids;
     enum err          rc =
         series_by_uid(db, s->key->tenant_id, s->key->study_uid, s->key->series_uid, &ids, e);
-    return rc != ERR_OK ? rc : pack_rows_of_series(db, ids.series_id, &s->mem, &s->rows, &s->n, e);
+    rc = rc != ERR_OK ? rc : pack_rows_of_series(db, ids.series_id, &s->mem, &s->rows, &s->n, e);
+    return rc == ERR_OK && s->n > 0 && s->rows[0].rejected > 0
+               ? rejects_get(db, ids.series_id, &s->mem, &s->rejected, e)
+               : rc;
 }
 
 static enum err state_read(struct state *s, struct errmsg *e)
@@ -242,12 +252,6 @@ static enum err state_read(struct state *s, struct errmsg *e)
     return ERR_OK;
 }
 
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-    h = (h ^ v) * 1099511628211U;
-    return h ^ h >> 29;
-}
-
 /* Images of an open pack of this process; what its row says lags behind. */
 static bool live_count(struct series *s, uint32_t n, uint32_t *ret)
 {
@@ -268,7 +272,7 @@ static bool live_count(struct series *s, uint32_t n, uint32_t *ret)
 
 static uint64_t state_sig(const struct state *s)
 {
-    uint64_t h = seed;
+    uint64_t h = s->n > 0 ? mix(seed, s->rows[0].reject_rev) : seed;
     for (size_t i = 0; i < s->n; i++) {
         const struct pack_row *r = &s->rows[i];
         uint32_t               images = 0;
@@ -321,7 +325,7 @@ static enum err view_build(const struct state *s, const struct view *before, str
     if (v != NULL) {
         v->refs = 1;
         v->sig = state_sig(s); // before the packs are looked at: what comes later is seen later
-        v->tag = seed;
+        v->tag = s->n > 0 ? mix(seed, s->rows[0].reject_rev) : seed;
         v->parts = calloc(s->n + 1, sizeof(struct view_part *));
     }
     if (v == NULL || v->parts == NULL) {
@@ -335,7 +339,7 @@ static enum err view_build(const struct state *s, const struct view *before, str
             v->parts[v->n_parts++] = p;
         }
     }
-    rc = rc == ERR_OK ? view_index(v, e) : rc;
+    rc = rc == ERR_OK ? view_index(v, &s->rejected, e) : rc;
     if (rc == ERR_OK && v->n == 0) {
         rc = err_set(e, ERR_NOTFOUND, "no image in series %.*s", STR_ARG(s->key->series_uid));
     }

@@ -4,10 +4,11 @@
  * work while it is known.
  *
  * A view is a snapshot that never changes: images of all packs, first copy of each SOP Instance
- * UID, with the packs' files held open.  Views are cached, the least recently used dropped when all
- * hold more than LIMIT_VIEW_BYTES or LIMIT_VIEW_PACKS files.  At most each LIMIT_SERIES_STALE_MS
- * the index is asked whether the series has changed (sealed, more packs, removed, by this or
- * another process); images of this process's open packs are seen from memory then.
+ * UID that is not rejected, with the packs' files held open.  Views are cached, the least recently
+ * used dropped when all hold more than LIMIT_VIEW_BYTES or LIMIT_VIEW_PACKS files.  At most each
+ * LIMIT_SERIES_STALE_MS the index is asked whether the series has changed (sealed, more packs,
+ * removed, by this or another process); images of this process's open packs are seen from memory
+ * then.
  *
  * Any thread.  Pointers to images, texts and frames live as long as the reference to their view.
  */

@@ -48,7 +48,7 @@ void     part_unref(struct view_part *p);
 
 size_t                    view_parts(const struct view *v);
 struct view_part         *view_part(const struct view *v, size_t i);
-/* Images of its parts that are not in it: another pack has them too. */
+/* Images of its parts that are not in it: another pack has them too, or they are rejected. */
 bool                      view_has_twins(const struct view *v);
 /* Then its metadata: NULL, not made yet; it goes with the view. */
 struct segment *_Atomic  *view_segment(struct view *v);

@@ -72,6 +72,7 @@ enum {
     LIMIT_DISK_RESERVE = 256 << 20, // free space kept for the index, manifests and reservations
     LIMIT_REGISTRY = 64 << 20,      // registry.json: 100,000 peers
     LIMIT_DB_POOL = 16,             // connections of a node; threads wait for one for milliseconds
+    LIMIT_REJECTED = 64 << 20,      // who rejected what in a series: 100,000 images ten times
     LIMIT_PART_AGE_S = 86400,       // unfinished quarantine files of a crash are cleared away
 
     /* sys */

@@ -15,35 +15,55 @@
  * dates are widened by the days that a time zone can move them.
  */
 
+/* Hidden: rejected to the last image.  Counts leave that out. */
 static const char STUDIES[] =
-    "SELECT study.patient_id, study.study_id, study.uid, study.n_series, study.n_images, "
-    "study.modalities, study.sop_classes, study.study_date, study.study_time, study.accession, "
-    "study.study_no, study.description, study.referring, study.pid, study.issuer, study.name, "
-    "study.birth_date, study.sex, study.more FROM study";
+    "SELECT study.patient_id, study.study_id, study.uid, "
+    "study.n_series - CASE WHEN study.rejected = 0 THEN 0 ELSE (SELECT COUNT(*) FROM series h "
+    "WHERE h.study_id = study.study_id AND h.rejected > 0 AND h.n_images <= 0) END, "
+    "study.n_images, "
+    "study.modalities, study.sop_classes, study.study_date, study.study_time, "
+    "study.accession, study.study_no, study.description, study.referring, study.pid, "
+    "study.issuer, study.name, study.birth_date, study.sex, study.more FROM study";
 static const char STUDIES_COUNTED[] =
-    "SELECT study.patient_id, study.study_id, study.uid, study.n_series, study.n_images, "
-    "study.modalities, study.sop_classes, study.study_date, study.study_time, study.accession, "
-    "study.study_no, study.description, study.referring, study.pid, study.issuer, study.name, "
-    "study.birth_date, study.sex, study.more, "
-    "(SELECT COUNT(*) FROM study s WHERE s.patient_id = study.patient_id), "
-    "(SELECT SUM(s.n_series) FROM study s WHERE s.patient_id = study.patient_id), "
-    "(SELECT SUM(s.n_images) FROM study s WHERE s.patient_id = study.patient_id) FROM study";
+    "SELECT study.patient_id, study.study_id, study.uid, "
+    "study.n_series - CASE WHEN study.rejected = 0 THEN 0 ELSE (SELECT COUNT(*) FROM series h "
+    "WHERE h.study_id = study.study_id AND h.rejected > 0 AND h.n_images <= 0) END, "
+    "study.n_images, "
+    "study.modalities, study.sop_classes, study.study_date, study.study_time, "
+    "study.accession, study.study_no, study.description, study.referring, study.pid, "
+    "study.issuer, study.name, study.birth_date, study.sex, study.more, (SELECT COUNT(*) "
+    "FROM study s WHERE s.patient_id = study.patient_id AND (s.n_images > 0 OR s.rejected = "
+    "0)), (SELECT SUM(s.n_series - CASE WHEN s.rejected = 0 THEN 0 ELSE (SELECT COUNT(*) "
+    "FROM series h WHERE h.study_id = s.study_id AND h.rejected > 0 AND h.n_images <= 0) "
+    "END) FROM study s WHERE s.patient_id = study.patient_id), (SELECT SUM(s.n_images) FROM "
+    "study s WHERE s.patient_id = study.patient_id) FROM study";
 static const char SERIES[] =
-    "SELECT study.patient_id, study.study_id, study.uid, study.n_series, study.n_images, "
-    "study.modalities, study.sop_classes, study.study_date, study.study_time, study.accession, "
-    "study.study_no, study.description, study.referring, study.pid, study.issuer, study.name, "
-    "study.birth_date, study.sex, study.more, "
-    "series.series_id, series.uid, series.n_images, series.modality, series.number, "
-    "series.description, series.series_date, series.series_time, series.body_part, "
-    "series.protocol, series.station, series.institution, series.manufacturer, series.model, "
-    "series.performer, series.pps_date, series.pps_time, series.more "
-    "FROM study JOIN series ON series.study_id = study.study_id";
+    "SELECT study.patient_id, study.study_id, study.uid, "
+    "study.n_series - CASE WHEN study.rejected = 0 THEN 0 ELSE (SELECT COUNT(*) FROM series h "
+    "WHERE h.study_id = study.study_id AND h.rejected > 0 AND h.n_images <= 0) END, "
+    "study.n_images, "
+    "study.modalities, study.sop_classes, study.study_date, study.study_time, "
+    "study.accession, study.study_no, study.description, study.referring, study.pid, "
+    "study.issuer, study.name, study.birth_date, study.sex, study.more, series.series_id, "
+    "series.uid, series.n_images, series.modality, series.number, series.description, "
+    "series.series_date, series.series_time, series.body_part, series.protocol, "
+    "series.station, series.institution, series.manufacturer, series.model, "
+    "series.performer, series.pps_date, series.pps_time, series.more FROM study JOIN series "
+    "ON series.study_id = study.study_id";
 static const char PATIENTS[] =
-    "SELECT patient.patient_id, patient.pid, patient.issuer, patient.name, patient.birth_date, "
-    "patient.sex, patient.more, "
-    "(SELECT COUNT(*) FROM study s WHERE s.patient_id = patient.patient_id), "
-    "(SELECT SUM(s.n_series) FROM study s WHERE s.patient_id = patient.patient_id), "
-    "(SELECT SUM(s.n_images) FROM study s WHERE s.patient_id = patient.patient_id) FROM patient";
+    "SELECT patient.patient_id, patient.pid, patient.issuer, patient.name, "
+    "patient.birth_date, patient.sex, patient.more, (SELECT COUNT(*) FROM study s WHERE "
+    "s.patient_id = patient.patient_id AND (s.n_images > 0 OR s.rejected = 0)), (SELECT "
+    "SUM(s.n_series - CASE WHEN s.rejected = 0 THEN 0 ELSE (SELECT COUNT(*) FROM series h "
+    "WHERE h.study_id = s.study_id AND h.rejected > 0 AND h.n_images <= 0) END) FROM study s "
+    "WHERE s.patient_id = patient.patient_id), (SELECT SUM(s.n_images) FROM study s WHERE "
+    "s.patient_id = patient.patient_id) FROM patient";
+
+static const char STUDY_VISIBLE[] = "(study.n_images > 0 OR study.rejected = 0)";
+static const char SERIES_VISIBLE[] = "(series.n_images > 0 OR series.rejected = 0)";
+static const char PATIENT_VISIBLE[] =
+    "EXISTS (SELECT 1 FROM study s WHERE s.patient_id = patient.patient_id AND (s.n_images > "
+    "0 OR s.rejected = 0))";
 
 static const char STUDY_ALT[] =
     "SELECT 1 FROM study WHERE tenant_id = ?1 AND alt IS NOT NULL LIMIT 1";
@@ -466,8 +486,14 @@ static enum err search_build(struct search *s, struct db *db, int64_t tenant_id,
             rc = add_condition(s, &rules[i], e);
         }
     }
-    if (rc == ERR_OK && level == LEVEL_SERIES) {
+    if (s->patients) {
+        where_text(&s->w, PATIENT_VISIBLE);
+    } else {
+        where_text(&s->w, STUDY_VISIBLE);
+    }
+    if (level == LEVEL_SERIES) {
         where_eq_int(&s->w, "series.tenant_id", tenant_id);
+        where_text(&s->w, SERIES_VISIBLE);
     }
     return rc;
 }

@@ -97,6 +97,8 @@ struct pack_row {
     uint64_t   metadata_at, metadata_len; // sealed: metadata.json.gz
     struct str sha256;                    // sealed: of the whole file, hex
     struct str study_uid, series_uid, tenant_code; // joined, for the path
+    uint64_t   rejected,
+        reject_rev; // joined: images of the series, and the number of the last change
 };
 
 enum err pack_row_add(struct db *db, const struct pack_row *p, int64_t *ret_id,
@@ -137,6 +139,35 @@ enum err quarantine_add(struct db *db, const struct quarantine_row *r, struct er
 enum err quarantine_remove(struct db *db, int64_t id, struct errmsg *e);
 enum err quarantine_list(struct db *db, int64_t tenant_id, struct arena *a,
                          struct quarantine_row **ret, size_t *ret_n, struct errmsg *e);
+
+/* ---- rejected images: kept, but not found, counted, or given out -------------------------- */
+
+struct uid_set { // in the order of uid_order, each once
+    struct str *v;
+    size_t      n;
+};
+
+int  uid_order(const void *a, const void *b); // of struct str, for qsort
+bool uid_set_has(const struct uid_set *s, struct str uid);
+
+struct series_of {
+    struct series_name {
+        int64_t    id;
+        struct str uid;
+    } * v;
+
+    size_t n;
+};
+
+/* All, rejected ones too; none when there is no such study. */
+enum err series_of_study(struct db *db, int64_t tenant_id, struct str study_uid, struct arena *a,
+                         struct series_of *ret, struct errmsg *e);
+/* SOP Instance UIDs. */
+enum err rejects_get(struct db *db, int64_t series_id, struct arena *a, struct uid_set *ret,
+                     struct errmsg *e);
+/* From now on these; sums move by the difference.  A series, a study or a patient of which nothing
+ * else is left is not found any more. */
+enum err rejects_set(struct db *db, int64_t series_id, const struct uid_set *to, struct errmsg *e);
 
 /* ---- search ------------------------------------------------------------------------------- */
 

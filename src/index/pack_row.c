@@ -20,7 +20,7 @@ static const char PACK_REMOVE[] = "DELETE FROM pack WHERE pack_id = ?1";
 static const char PACKS[] =
     "SELECT pack.pack_id, pack.tenant_id, pack.series_id, pack.n, pack.state, pack.bytes, "
     "pack.images, pack.manifest_at, pack.manifest_len, pack.metadata_at, pack.metadata_len, "
-    "pack.sha256, study.uid, series.uid, tenant.code FROM pack "
+    "pack.sha256, study.uid, series.uid, tenant.code, series.rejected, series.reject_rev FROM pack "
     "JOIN series ON series.series_id = pack.series_id "
     "JOIN study ON study.study_id = series.study_id "
     "JOIN tenant ON tenant.tenant_id = pack.tenant_id";
@@ -313,6 +313,8 @@ static enum err pack_read(struct db_stmt *q, struct arena *a, struct pack_row *r
         .study_uid = col_copy(q, 12, a, &rc),
         .series_uid = col_copy(q, 13, a, &rc),
         .tenant_code = col_copy(q, 14, a, &rc),
+        .rejected = (uint64_t)db_col_int(q, 15),
+        .reject_rev = (uint64_t)db_col_int(q, 16),
     };
     return rc == ERR_OK ? ERR_OK : err_set(e, rc, "no memory for a pack's row");
 }
