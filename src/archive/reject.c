@@ -207,8 +207,8 @@ static void to_restore(const struct uid_set *now, struct str sop_uid, struct uid
 }
 
 /* Held: the lock.  The file first: the index can be made from it again. */
-static enum err change_series(struct archive *a, const struct reject *r,
-                              const struct series_name *s, uint64_t *n, struct errmsg *e)
+static enum err change_series(struct archive *a, const struct reject *r, int64_t series_id,
+                              struct str series_uid, uint64_t *n, struct errmsg *e)
 {
     CLEANUP(arena_done) struct arena mem;
     CLEANUP(buf_done) struct buf     file;
@@ -219,7 +219,7 @@ static enum err change_series(struct archive *a, const struct reject *r,
     arena_init(&mem, LIMIT_OBJECT_LIST);
     buf_init(&file, LIMIT_REJECTED);
     buf_init(&out, LIMIT_REJECTED);
-    enum err rc = reject_path(a, r, s->uid, path, e);
+    enum err rc = reject_path(a, r, series_uid, path, e);
     if (rc != ERR_OK) {
         return rc;
     }
@@ -231,7 +231,7 @@ static enum err change_series(struct archive *a, const struct reject *r,
     if (rc == ERR_OK && r->restore) {
         to_restore(&now, r->sop_uid, &change);
     } else if (rc == ERR_OK) {
-        rc = to_reject(a, s->id, r->sop_uid, &mem, &change, e);
+        rc = to_reject(a, series_id, r->sop_uid, &mem, &change, e);
     }
     if (rc != ERR_OK || change.n == 0) {
         return rc;
@@ -245,7 +245,7 @@ static enum err change_series(struct archive *a, const struct reject *r,
     }
     rc = merge(&now, &change, !r->restore, &mem);
     rc = rc == ERR_OK ? file_commit(path, all, FILE_MODE, e) : rc;
-    return rc == ERR_OK ? rejects_apply(a, s->id, &now, e) : rc;
+    return rc == ERR_OK ? rejects_apply(a, series_id, &now, e) : rc;
 }
 
 /* ---- all of them */
@@ -265,12 +265,42 @@ static enum err lock_rejects(const struct archive *a, int *ret_fd, struct errmsg
     return rc;
 }
 
+struct one {
+    int64_t    id;
+    struct str uid;
+};
+
+/* The series meant. */
+static enum err which(struct db *db, const struct reject *r, struct arena *mem, struct one **ret,
+                      size_t *ret_n, struct errmsg *e)
+{
+    struct str *uids = NULL;
+    size_t      all = 0, n = 0;
+    enum err    rc = series_uids(db, r->tenant_id, r->study_uid, mem, &uids, &all, e);
+    struct one *v = rc == ERR_OK ? arena_array(mem, all + 1, struct one) : NULL;
+    if (v == NULL) {
+        return rc != ERR_OK ? rc : err_set(e, ERR_LIMIT, "a study of %zu series", all);
+    }
+    for (size_t i = 0; rc == ERR_OK && i < all; i++) {
+        struct series_ids ids = {0};
+        if (r->series_uid.len > 0 && !str_eq(r->series_uid, uids[i])) {
+            continue;
+        }
+        rc = series_by_uid(db, r->tenant_id, r->study_uid, uids[i], &ids, e);
+        v[n++] = (struct one){ids.series_id, uids[i]};
+    }
+    *ret = v;
+    *ret_n = n;
+    return rc;
+}
+
 enum err archive_reject(struct archive *a, const struct reject *r, uint64_t *ret_n,
                         struct errmsg *e)
 {
     CLEANUP(arena_done) struct arena mem;
     CLEANUP(file_close) int          fd = -1;
-    struct series_of                 of = {0};
+    struct one                      *v = NULL;
+    size_t                           series = 0;
     uint64_t                         n = 0;
     arena_init(&mem, LIMIT_DSET);
     enum err   rc = lock_rejects(a, &fd, e);
@@ -278,15 +308,13 @@ enum err archive_reject(struct archive *a, const struct reject *r, uint64_t *ret
     if (db == NULL) {
         return rc != ERR_OK ? rc : e != NULL ? e->code : ERR_IO;
     }
-    rc = series_of_study(db, r->tenant_id, r->study_uid, &mem, &of, e);
+    rc = which(db, r, &mem, &v, &series, e);
     db_pool_give(a->db, db);
-    for (size_t i = 0; rc == ERR_OK && i < of.n; i++) {
-        if (r->series_uid.len == 0 || str_eq(r->series_uid, of.v[i].uid)) {
-            rc = change_series(a, r, &of.v[i], &n, e);
-        }
+    for (size_t i = 0; rc == ERR_OK && i < series; i++) {
+        rc = change_series(a, r, v[i].id, v[i].uid, &n, e);
     }
     if (rc == ERR_OK && n == 0) {
-        return err_set(e, ERR_NOTFOUND,
+        return err_set(e, ERR_NOTFOUND, "%s",
                        r->restore ? "nothing is rejected there" : "there is no such image");
     }
     *ret_n = n;

@@ -119,6 +119,7 @@ enum {
     /* dicomweb */
     LIMIT_QIDO_PAGE = 5000,        // matches in one answer; the caller asks for the next ones
     LIMIT_QIDO_ANSWER = 128 << 20, // such a page of wide rows
+    LIMIT_REASON = 1024,           // why something is rejected: a few sentences
 
     /* access */
     LIMIT_TOKENS = 1024,            // believed at once: those who read at the same moment

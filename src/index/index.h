@@ -150,18 +150,6 @@ struct uid_set { // in the order of uid_order, each once
 int  uid_order(const void *a, const void *b); // of struct str, for qsort
 bool uid_set_has(const struct uid_set *s, struct str uid);
 
-struct series_of {
-    struct series_name {
-        int64_t    id;
-        struct str uid;
-    } * v;
-
-    size_t n;
-};
-
-/* All, rejected ones too; none when there is no such study. */
-enum err series_of_study(struct db *db, int64_t tenant_id, struct str study_uid, struct arena *a,
-                         struct series_of *ret, struct errmsg *e);
 /* SOP Instance UIDs. */
 enum err rejects_get(struct db *db, int64_t series_id, struct arena *a, struct uid_set *ret,
                      struct errmsg *e);

@@ -5,10 +5,6 @@
 #include "base/limits.h"
 #include "index/index_priv.h"
 
-static const char SERIES_OF_STUDY[] =
-    "SELECT series.series_id, series.uid FROM study JOIN series ON series.study_id = "
-    "study.study_id "
-    "WHERE study.tenant_id = ?1 AND study.uid = ?2 ORDER BY series.series_id";
 static const char REJECTED[] = "SELECT rejected_uids FROM series WHERE series_id = ?1";
 /* Changes nothing: locks the row, so that the difference is certain. */
 static const char SERIES_LOCK[] =
@@ -19,28 +15,6 @@ static const char SERIES_SET[] =
 static const char STUDY_SET[] =
     "UPDATE study SET rejected = rejected + ?2, n_images = n_images - ?2, changed_us = ?3 "
     "WHERE study_id = ?1";
-
-enum err series_of_study(struct db *db, int64_t tenant_id, struct str study_uid, struct arena *a,
-                         struct series_of *ret, struct errmsg *e)
-{
-    struct series_of of = {0};
-    enum err         rc = ERR_OK;
-    auto_stmt       *q = db_query(db, SERIES_OF_STUDY);
-    db_bind_int(q, 1, tenant_id);
-    db_bind_str(q, 2, study_uid);
-    while (rc == ERR_OK && db_step(q)) {
-        of.v = list_room(a, of.v, of.n, sizeof(*of.v));
-        if (of.v == NULL) {
-            return err_set(e, ERR_NOMEM, "no memory for the series of a study");
-        }
-        of.v[of.n++] = (struct series_name){db_col_int(q, 0), col_copy(q, 1, a, &rc)};
-    }
-    rc = rc != ERR_OK ? err_set(e, rc, "no memory for the series of a study") : db_end(q, e);
-    if (rc == ERR_OK) {
-        *ret = of;
-    }
-    return rc;
-}
 
 static enum err split(struct str text, struct arena *a, struct uid_set *ret, struct errmsg *e)
 {

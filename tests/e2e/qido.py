@@ -111,6 +111,51 @@ def test_bad_queries_are_named(t):
     check(json.loads(text)[0]["00100010"]["Value"][0]["Alphabetic"] == "<script>alert(1)</script>")
 
 
+def test_what_is_rejected_is_gone_on_every_surface_until_it_is_restored(t):
+    n, first, second = loaded(t)
+    a, admin, other = token(n), token(n, "PURPAN", "administrator"), token(n, "RANGUEIL", "administrator")
+    study, series = first.StudyInstanceUID, first.SeriesInstanceUID
+    uid = values(ask(n, f"/studies/{study}/instances?limit=1", a)[0], "00080018")[0]
+    one = f"/studies/{study}/series/{series}/instances/{uid}"
+
+    def found(images):
+        row = ask(n, "/studies?PatientID=P1", a)[0]
+        check(values(row, "00201208") == ([images] if images else []), row)
+        check(len(ask(n, f"/studies/{study}/instances", a)[0]) == images)
+        check(len(ask(n, f"/studies/{study}/series", a)[0]) == (1 if images else 0))
+        ids = n.find(f"StudyInstanceUID={study}", "NumberOfStudyRelatedInstances")
+        check([int(d.NumberOfStudyRelatedInstances) for d in ids] == ([images] if images else []), ids)
+        time.sleep(1.1)  # what is read may be a second old
+        if images:
+            check(len(ask(n, f"/studies/{study}/metadata", a)[0]) == images)
+        else:
+            ask(n, f"/studies/{study}/metadata", a, ok=404)
+
+    ask(n, one + "?reason=113001", ok=401, method="DELETE")
+    ask(n, one + "?reason=113001", a, ok=403, method="DELETE")
+    ask(n, one + "?reason=113001", other, ok=404, method="DELETE", root="/t/PURPAN/dicomweb")
+    check("reason" in ask(n, one, admin, ok=400, method="DELETE")[0]["message"])
+    ask(n, one + "/reject/999", admin, ok=400, method="POST")
+    ask(n, f"/studies/{study}/restore", admin, ok=404, method="POST")
+    check(ask(n, one + "?reason=wrong%20patient", admin, method="DELETE")[0] == {"count": 1})
+    found(2)
+    ask(n, one + "?reason=again", admin, ok=404, method="DELETE")
+    ask(n, one, a, ok=404)
+    check(ask(n, f"/studies/{study}/reject/113001%5EDCM", admin, method="POST")[0] == {"count": 2})
+    found(0)
+    check(len(ask(n, "/studies", a)[0]) == 2 and len(ask(n, "/studies", token(n, "RANGUEIL"))[0]) == 1, "others are as before")
+    n.dcmtk("storescu", *sorted((t.tmp / "a").iterdir()))
+    found(0)
+    n.cli("reindex")
+    found(0)
+    line = json.loads(next((pathlib.Path(n.data) / "archive/PURPAN").rglob("*.rejected.jsonl")).read_text().splitlines()[0])
+    check(line["what"] == "reject" and line["reason"] == "wrong patient" and line["sops"] == [uid] and line["who"].startswith("token "), line)
+    check(ask(n, one + "/restore", admin, method="POST")[0] == {"count": 1})
+    found(1)
+    check(ask(n, f"/studies/{study}/series/{series}/restore", admin, method="POST")[0] == {"count": 2})
+    found(3)
+
+
 def test_other_sites_pages_are_kept_out_unless_configured(t):
     (t.tmp / "cors.yaml").write_text("http:\n  cors: https://viewer.example\n")
     n, _, _ = loaded(t, "--config", str(t.tmp / "cors.yaml"))
