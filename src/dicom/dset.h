@@ -18,7 +18,7 @@ struct dset;
 struct elem {
     uint32_t tag;
     enum vr  vr;
-    bool     left_out; // value not in memory; see len, offset
+    bool left_out; // value not in memory; see len, offset (read from JSON or XML: value is the URI)
     bool encapsulated; // pixel data in fragments; items is NULL, offset is of the first item tag,
                        // value (unless left out) the fragments with their headers, little endian,
                        // without the sequence delimiter

@@ -6,7 +6,7 @@
 #include "base/cur.h"
 #include "base/limits.h"
 #include "base/num.h"
-#include "dicom/charset.h"
+#include "dicom/model_priv.h"
 
 enum { TAG_CHARSET = TAG(0x0008, 0x0005), INLINE_MAX = 256, DIGITS_SAFE = 15, DIGITS_MAX = 17 };
 
@@ -44,58 +44,11 @@ static void tag_text(uint32_t tag, char ret[8])
 
 /* ---- texts -------------------------------------------------------------------------------- */
 
-static bool is_plain(struct bytes v)
-{
-    for (size_t i = 0; i < v.len; i++) {
-        if (v.ptr[i] >= 0x80 || v.ptr[i] == 0x1B) { // ISO 2022 shifts with escapes in 7 bits too
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool has_wide_text(const struct dset *d, unsigned depth)
-{
-    for (size_t i = 0; i < d->n; i++) {
-        const struct elem *el = &d->elems[i];
-        if (is_vr_string(el->vr) && !is_plain(el->value)) {
-            return true;
-        }
-        for (size_t k = 0; k < el->n_items && depth < LIMIT_SQ_DEPTH; k++) {
-            if (has_wide_text(el->items[k], depth + 1)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static struct str without_padding(struct str s)
-{
-    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\0')) {
-        s.len--;
-    }
-    return s;
-}
-
-static struct str without_spaces(struct str s)
-{
-    s = without_padding(s);
-    while (s.len > 0 && s.ptr[0] == ' ') {
-        s = (struct str){s.ptr + 1, s.len - 1};
-    }
-    return s;
-}
-
 static struct str value_text(struct writer *x, const struct dset *d, const struct elem *el)
 {
-    if (is_plain(el->value)) {
-        return (struct str){(const char *)el->value.ptr, el->value.len};
-    }
-    buf_clear(&x->text);
-    charset_decode(dset_charset(d), el->vr, el->value, &x->text);
+    struct str s = model_text(d, el, &x->text);
     x->text_err = x->text_err != ERR_OK ? x->text_err : x->text.err;
-    return (struct str){(const char *)x->text.ptr, x->text.len};
+    return s;
 }
 
 static void put_name(struct jsonw *w, struct str s)
@@ -106,7 +59,7 @@ static void put_name(struct jsonw *w, struct str s)
     for (size_t i = 0; i < 3 && s.len > 0; i++) {
         const char *cut = i < 2 ? memchr(s.ptr, '=', s.len) : NULL;
         size_t      n = cut == NULL ? s.len : (size_t)(cut - s.ptr);
-        struct str  group = without_padding((struct str){s.ptr, n});
+        struct str  group = model_trim_end((struct str){s.ptr, n});
         s = cut == NULL ? (struct str){0} : (struct str){cut + 1, s.len - n - 1};
         if (group.len > 0) {
             jsonw_key(w, str_of(groups[i]));
@@ -114,16 +67,6 @@ static void put_name(struct jsonw *w, struct str s)
         }
     }
     jsonw_obj_end(w);
-}
-
-static bool is_nameless(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] != '=' && s.ptr[i] != ' ') {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- decimal texts ------------------------------------------------------------------------ */
@@ -263,18 +206,13 @@ static void put_decimal(struct jsonw *w, struct str s)
 
 /* ---- Value -------------------------------------------------------------------------------- */
 
-static bool is_single(enum vr vr)
-{
-    return vr == VR_LT || vr == VR_ST || vr == VR_UT || vr == VR_UR;
-}
-
 static void put_string(struct jsonw *w, enum vr vr, struct str s)
 {
-    s = without_padding(s);
+    s = model_trim_end(s);
     if (vr == VR_DS || vr == VR_IS) {
-        s = without_spaces(s);
+        s = model_trim(s);
     }
-    if (s.len == 0 || (vr == VR_PN && is_nameless(s))) {
+    if (s.len == 0 || (vr == VR_PN && model_is_nameless(s))) {
         jsonw_null(w);
     } else if (vr == VR_PN) {
         put_name(w, s);
@@ -287,13 +225,13 @@ static void put_string(struct jsonw *w, enum vr vr, struct str s)
 
 static void put_strings(struct writer *x, enum vr vr, struct str all)
 {
-    if (without_padding(all).len == 0) { // padding alone is no value
+    if (model_trim_end(all).len == 0) { // padding alone is no value
         return;
     }
     jsonw_key(x->w, STR("Value"));
     jsonw_arr(x->w);
     const char *cut = NULL;
-    while (!is_single(vr) && (cut = memchr(all.ptr, '\\', all.len)) != NULL) {
+    while (!model_is_single(vr) && (cut = memchr(all.ptr, '\\', all.len)) != NULL) {
         size_t n = (size_t)(cut - all.ptr);
         put_string(x->w, vr, (struct str){all.ptr, n});
         all = rest_of(all, n + 1);
@@ -371,14 +309,6 @@ static void put_binary(struct jsonw *w, enum vr vr, struct cur *c)
     }
 }
 
-/* Bytes of one number; 0 for VRs that are not arrays of numbers. */
-static size_t number_size(enum vr vr)
-{
-    bool number = vr == VR_US || vr == VR_SS || vr == VR_UL || vr == VR_SL || vr == VR_UV ||
-                  vr == VR_SV || vr == VR_FL || vr == VR_FD;
-    return vr == VR_AT ? 4 : number ? vr_unit(vr) : 0;
-}
-
 static void put_numbers(struct writer *x, const struct elem *el)
 {
     struct cur c = cur_of(el->value);
@@ -394,24 +324,10 @@ static void put_numbers(struct writer *x, const struct elem *el)
 
 static void put_inline(struct writer *x, struct bytes v)
 {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
     jsonw_key(x->w, STR("InlineBinary"));
     jsonw_raw(x->w, STR("\""));
-    uint8_t *to = buf_grow(x->w->out, (v.len + 2) / 3 * 4 + 1);
-    if (to == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < v.len; i += 3) {
-        size_t   n = v.len - i < 3 ? v.len - i : 3;
-        uint32_t three = (uint32_t)v.ptr[i] << 16 | (uint32_t)(n > 1 ? v.ptr[i + 1] : 0) << 8 |
-                         (uint32_t)(n > 2 ? v.ptr[i + 2] : 0);
-        for (size_t k = 0; k < 4; k++) {
-            *to++ = k <= n ? (uint8_t)letters[three >> (18 - 6 * k) & 63] : (uint8_t)'=';
-        }
-    }
-    *to = '"';
+    model_base64(x->w->out, v);
+    buf_u8(x->w->out, '"');
 }
 
 static void put_bulk(struct writer *x, uint32_t tag)
@@ -459,7 +375,7 @@ static enum err put_items(struct writer *x, const struct elem *el)
 /* The part of an attribute after "vr". */
 static enum err put_value(struct writer *x, const struct dset *d, const struct elem *el, bool bulk)
 {
-    size_t size = number_size(el->vr);
+    size_t size = model_number_size(el->vr);
     if (bulk) {
         put_bulk(x, el->tag);
     } else if (el->items != NULL) {
@@ -481,9 +397,7 @@ static enum err put_value(struct writer *x, const struct dset *d, const struct e
 
 static enum err put_elem(struct writer *x, const struct dset *d, const struct elem *el)
 {
-    bool text = is_vr_string(el->vr) || number_size(el->vr) > 0;
-    bool bulk = el->left_out || el->encapsulated ||
-                (!text && el->items == NULL && el->value.len > x->inline_max);
+    bool bulk = model_is_bulk(el, x->inline_max);
     if ((bulk && x->o->bulk_prefix.len == 0) || (!x->o->group_length && (el->tag & 0xFFFF) == 0)) {
         return ERR_OK;
     }
@@ -521,7 +435,7 @@ static enum err put_dset(struct writer *x, const struct dset *d)
 enum err dsjson_write(const struct dset *d, const struct json_opts *o, struct jsonw *w,
                       struct errmsg *e)
 {
-    struct writer x = {.o = o, .w = w, .e = e, .recoded = has_wide_text(d, 0)};
+    struct writer x = {.o = o, .w = w, .e = e, .recoded = model_has_wide(d)};
     x.inline_max = o->inline_max > 0 ? o->inline_max : INLINE_MAX;
     buf_init(&x.text, (size_t)LIMIT_VALUE * 4); // a byte may become a character of three
     enum err rc = put_dset(&x, d);

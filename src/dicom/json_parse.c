@@ -6,11 +6,9 @@
 #include "base/num.h"
 #include "base/utf8.h"
 #include "dicom/json.h"
+#include "dicom/model_priv.h"
 
-enum { TAG_CHARSET = TAG(0x0008, 0x0005), DS_MAX = 16 };
-
-#define FL_MAX    0x1.ffffffp127     // from here on a float would be infinite
-#define EXACT_MAX 9007199254740992.0 // 2^53: integers up to here are exact in a double
+enum { DS_MAX = 16 };
 
 /* Text and place; failures are sticky through the cursor, the first one is told. */
 struct reader {
@@ -265,25 +263,12 @@ static enum err read_scalar(struct reader *r)
     return r->c.err;
 }
 
-static bool whole_number(struct str s, int64_t *ret)
-{
-    double v = 0;
-    if (parse_i64(s, ret)) {
-        return true;
-    }
-    if (!parse_double(s, &v) || v != floor(v) || fabs(v) > EXACT_MAX) {
-        return false;
-    }
-    *ret = (int64_t)v;
-    return true;
-}
-
 /* A JSON number as IS or DS: short enough for the VR when that loses nothing. */
 static void add_decimal(struct reader *r, enum vr vr, struct str s)
 {
     int64_t i = 0;
     double  v = 0, back = 0;
-    if (vr == VR_IS && whole_number(s, &i)) {
+    if (vr == VR_IS && model_whole(s, &i)) {
         buf_fmt(&r->value, "%lld", (long long)i);
         return;
     }
@@ -367,78 +352,6 @@ static void add_string(struct reader *r, enum vr vr)
     }
 }
 
-static bool add_float(struct buf *out, enum vr vr, struct str s)
-{
-    double   v = 0;
-    uint64_t wide = 0;
-    uint32_t word = 0;
-    if (str_eq(s, STR("NaN"))) {
-        v = (double)NAN;
-    } else if (str_eq(s, STR("Infinity")) || str_eq(s, STR("inf"))) {
-        v = (double)INFINITY;
-    } else if (str_eq(s, STR("-Infinity")) || str_eq(s, STR("-inf"))) {
-        v = -(double)INFINITY;
-    } else if (!parse_double(s, &v) || (vr == VR_FL && fabs(v) >= FL_MAX)) {
-        return false;
-    }
-    if (vr == VR_FD) {
-        memcpy(&wide, &v, sizeof(wide));
-        buf_u64le(out, wide);
-        return true;
-    }
-    float f = (float)v;
-    memcpy(&word, &f, sizeof(word));
-    buf_u32le(out, word);
-    return true;
-}
-
-static bool add_tag(struct buf *out, struct str s)
-{
-    uint64_t tag = 0;
-    if (s.len != 8 || !parse_u64_base(s, 16, &tag)) {
-        return false;
-    }
-    buf_u16le(out, (uint16_t)(tag >> 16));
-    buf_u16le(out, (uint16_t)tag);
-    return true;
-}
-
-static bool add_integer(struct buf *out, enum vr vr, struct str s)
-{
-    static const struct {
-        int64_t min, max;
-        size_t  size;
-    } range[VR__COUNT] = {
-        [VR_US] = {0, UINT16_MAX, 2},        [VR_SS] = {INT16_MIN, INT16_MAX, 2},
-        [VR_UL] = {0, UINT32_MAX, 4},        [VR_SL] = {INT32_MIN, INT32_MAX, 4},
-        [VR_SV] = {INT64_MIN, INT64_MAX, 8}, [VR_UV] = {0, INT64_MAX, 8},
-    };
-
-    int64_t  v = 0;
-    uint64_t u = 0;
-    if (vr == VR_UV && parse_u64(s, &u)) {
-        buf_u64le(out, u);
-        return true;
-    }
-    if (!whole_number(s, &v) || v < range[vr].min || v > range[vr].max) {
-        return false;
-    }
-    if (range[vr].size == 2) {
-        buf_u16le(out, (uint16_t)v);
-    } else if (range[vr].size == 4) {
-        buf_u32le(out, (uint32_t)v);
-    } else {
-        buf_u64le(out, (uint64_t)v);
-    }
-    return true;
-}
-
-static bool is_number(enum vr vr)
-{
-    return vr == VR_US || vr == VR_SS || vr == VR_UL || vr == VR_SL || vr == VR_UV || vr == VR_SV ||
-           vr == VR_FL || vr == VR_FD || vr == VR_AT;
-}
-
 /* Numbers that some write as strings are taken.  null has no binary form: behind the last number it
  * says nothing, in front of one it would move it. */
 static void add_number(struct reader *r, enum vr vr, bool *ended)
@@ -450,12 +363,8 @@ static void add_number(struct reader *r, enum vr vr, bool *ended)
     bool       good = !*ended;
     if (s.len == 0) {
         *ended = good = true;
-    } else if (vr == VR_FL || vr == VR_FD) {
-        good = good && add_float(&r->value, vr, s);
-    } else if (vr == VR_AT) {
-        good = good && add_tag(&r->value, s);
     } else {
-        good = good && add_integer(&r->value, vr, s);
+        good = good && model_add_number(&r->value, vr, s);
     }
     if (!good) {
         (void)fail(r, ERR_SYNTAX, "not a value of this VR");
@@ -507,11 +416,11 @@ static enum err read_values(struct reader *r, struct dset *d, const struct attri
     if (take(r, ']')) {
         return put(r, d, at);
     }
-    if (!is_vr_string(at->vr) && !is_number(at->vr)) {
+    if (!is_vr_string(at->vr) && model_number_size(at->vr) == 0) {
         return fail(r, ERR_SYNTAX, "Value is not for this VR");
     }
     do {
-        if (is_number(at->vr)) {
+        if (model_number_size(at->vr) > 0) {
             add_number(r, at->vr, &ended);
             continue;
         }
@@ -524,39 +433,6 @@ static enum err read_values(struct reader *r, struct dset *d, const struct attri
     return r->c.err == ERR_OK ? put(r, d, at) : r->c.err;
 }
 
-static int base64_digit(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
-/* RFC 4648 section 4; the padding may be missing. */
-static bool base64_decode(struct str in, struct buf *out)
-{
-    while (in.len > 0 && in.len % 4 == 0 && in.ptr[in.len - 1] == '=') {
-        in.len -= in.len > 1 && in.ptr[in.len - 2] == '=' ? 2 : 1;
-    }
-    uint32_t bits = 0;
-    unsigned n = 0;
-    for (size_t i = 0; i < in.len; i++) {
-        int v = base64_digit((uint8_t)in.ptr[i]);
-        if (v < 0) {
-            return false;
-        }
-        bits = (bits << 6 | (uint32_t)v) & 0xFFFFFF;
-        n += 6;
-        if (n >= 8) {
-            n -= 8;
-            buf_u8(out, (uint8_t)(bits >> n));
-        }
-    }
-    return n < 6;
-}
-
 static enum err read_binary(struct reader *r, struct dset *d, const struct attribute *at)
 {
     if (at->vr == VR_SQ || peek(r) != '"') {
@@ -566,10 +442,28 @@ static enum err read_binary(struct reader *r, struct dset *d, const struct attri
     if (read_string(r, &r->text) != ERR_OK) {
         return r->c.err;
     }
-    if (!base64_decode(text_of(&r->text), &r->value)) {
+    if (!model_unbase64(text_of(&r->text), &r->value)) {
         return fail(r, ERR_SYNTAX, "bad base64");
     }
     return put(r, d, at);
+}
+
+static enum err read_bulk(struct reader *r, struct dset *d, const struct attribute *at)
+{
+    if (peek(r) != '"') {
+        return fail(r, ERR_SYNTAX, "BulkDataURI is no text");
+    }
+    buf_clear(&r->text);
+    if (read_string(r, &r->text) != ERR_OK || put(r, d, at) != ERR_OK) {
+        return r->c.err;
+    }
+    struct elem *el = dset_find(d, at->tag);
+    el->left_out = true;
+    el->value = arena_bytes(r->arena, str_bytes(text_of(&r->text)));
+    if (el->value.ptr == NULL && r->text.len > 0) {
+        return fail(r, ERR_LIMIT, "too large a data set");
+    }
+    return ERR_OK;
 }
 
 static enum err read_attribute(struct reader *r, struct dset *d, const struct attribute *at,
@@ -578,9 +472,8 @@ static enum err read_attribute(struct reader *r, struct dset *d, const struct at
     struct cur here = r->c;
     buf_clear(&r->value);
     if (at->bulk.p != NULL) {
-        if (put(r, d, at) == ERR_OK) {
-            dset_find(d, at->tag)->left_out = true;
-        }
+        r->c = at->bulk;
+        (void)read_bulk(r, d, at);
     } else if (at->binary.p != NULL) {
         r->c = at->binary;
         (void)read_binary(r, d, at);
@@ -673,40 +566,6 @@ static enum err read_dset(struct reader *r, struct dset *d, unsigned depth)
 
 /* ---- whole texts -------------------------------------------------------------------------- */
 
-static bool is_wide(const struct dset *d, unsigned depth)
-{
-    for (size_t i = 0; i < d->n; i++) {
-        const struct elem *el = &d->elems[i];
-        for (size_t k = 0; is_vr_string(el->vr) && k < el->value.len; k++) {
-            if (el->value.ptr[k] >= 0x80 || el->value.ptr[k] == 0x1B) { // no ISO 2022 shift here
-                return true;
-            }
-        }
-        for (size_t k = 0; k < el->n_items && depth <= LIMIT_SQ_DEPTH; k++) {
-            if (is_wide(el->items[k], depth + 1)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Whatever the text said of its charset: it was UTF-8, and so are the values now. */
-static enum err name_charset(struct dset *d, bool add, unsigned depth)
-{
-    enum err rc = ERR_OK;
-    if (add || has_value(d, TAG_CHARSET)) {
-        rc = dset_put(d, TAG_CHARSET, VR_CS, str_bytes(STR("ISO_IR 192")));
-    }
-    for (size_t i = 0; i < d->n; i++) {
-        const struct elem *el = &d->elems[i];
-        for (size_t k = 0; k < el->n_items && depth <= LIMIT_SQ_DEPTH && rc == ERR_OK; k++) {
-            rc = name_charset(el->items[k], false, depth + 1);
-        }
-    }
-    return rc;
-}
-
 static void reader_init(struct reader *r, struct str json, struct arena *a, struct errmsg *e)
 {
     *r = (struct reader){.c = cur_of(str_bytes(json)), .arena = a, .e = e};
@@ -736,7 +595,7 @@ static enum err read_top(struct reader *r, struct dset **ret)
     if (read_dset(r, d, 0) != ERR_OK) {
         return r->c.err;
     }
-    if (name_charset(d, is_wide(d, 0), 0) != ERR_OK) {
+    if (model_set_utf8(d) != ERR_OK) {
         return fail(r, ERR_LIMIT, "too large a data set");
     }
     *ret = d;

@@ -301,4 +301,5 @@ def test_made_files_agree(t):
     report(bad, 1, 1)
 
 
-lib.run(globals())
+if __name__ == "__main__":
+    lib.run(globals())
