@@ -25,7 +25,8 @@ struct json_opts {
 enum err dsjson_write(const struct dset *d, const struct json_opts *o, struct jsonw *w,
                       struct errmsg *e) MUST_USE;
 /* One object.  Own bounded parser: depth, arena.  The data set is in ISO_IR 192.  BulkDataURI
- * members become left-out elements whose value is the URI.  ERR_SYNTAX with the place in the text. */
+ * members become left-out elements whose value is the URI.  ERR_SYNTAX with the place in the text.
+ */
 enum err dsjson_parse(struct str json, struct arena *a, struct dset **ret,
                       struct errmsg *e) MUST_USE;
 /* An array of objects, or one object alone; the array of pointers is in the arena. */

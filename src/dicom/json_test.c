@@ -310,8 +310,8 @@ static void long_values_become_links(void **state)
     }
     struct dset *back = parsed(&a, s);
     assert_true(dset_find(back, TAG(0x7FE0, 0x0010))->left_out);
-    assert_true(bytes_eq(dset_find(back, TAG(0x7FE0, 0x0010))->value,
-                         str_bytes(STR("/b\"ulk/7FE00010"))));
+    assert_true(
+        bytes_eq(dset_find(back, TAG(0x7FE0, 0x0010))->value, str_bytes(STR("/b\"ulk/7FE00010"))));
     assert_int_equal(dset_find(back, TAG(0x0040, 0x9096))->n_items, 2);
 
     o = (struct json_opts){.inline_max = 4, .group_length = true};
