@@ -48,6 +48,12 @@ enum {
     LIMIT_PIXEL_WORKERS = 64,     // processors beyond that are left to others
     LIMIT_PIXEL_KEEP = 64 << 20,  // memory of a worker that waits for the next frame
 
+    LIMIT_PICTURE_SIDE = 32768,   // of a rendered picture; JPEG ends at 65,500
+    LIMIT_PICTURE = 512 << 20,    // its bytes: a frame in three samples
+    LIMIT_RENDER = 16 << 20,      // tables and points while a frame is rendered
+    LIMIT_LUT_SEGMENTS = 1 << 18, // of a segmented palette: four for each entry it can have
+    LIMIT_GRAPHIC_POINTS = 20000, // numbers of one graphic object or shutter; drawn: hundreds
+
     /* pack and archive */
     LIMIT_PACK_BYTES = 1 << 30,     // a pack is sealed when larger: a unit that copies in seconds
     LIMIT_SEAL_IDLE_MS = 60000,     // idle time before sealing; config `archive.seal_after`
