@@ -61,8 +61,9 @@ struct view_image *view_find(const struct view *v, struct str sop_uid); // NULL
 uint64_t           view_tag(const struct view *v);        // another one when anything has changed
 bool               view_is_growing(const struct view *v); // it has an open pack
 
+struct str view_series_uid(const struct view_image *i);
 /* The pack's descriptor, of the view: not to be closed. */
-int view_fd(const struct view_image *i);
+int        view_fd(const struct view_image *i);
 
 /* A part of a pack as a source. */
 struct view_window {

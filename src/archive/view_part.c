@@ -320,6 +320,11 @@ enum err part_open(struct archive *a, const struct pack_row *row, struct series 
 
 /* ---- what an image says */
 
+struct str view_series_uid(const struct view_image *i)
+{
+    return str_of(i->part->series_uid);
+}
+
 int view_fd(const struct view_image *i)
 {
     return i->part->fd;

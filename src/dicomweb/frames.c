@@ -1,10 +1,11 @@
 /* WADO-RS frames, PS3.18 10.4.1.1.6: ranges of packs. */
 #include "dicom/frames.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/num.h"
-#include "dicomweb/wado.h"
+#include "dicomweb/frames.h"
 #include "http/multipart.h"
 #include "sys/file.h"
 
@@ -15,35 +16,11 @@ struct job {
     struct view              *v;
     struct view_image        *i;
     const struct view_frames *frames;
-    uint32_t                 *list; // of the path, from 0
+    const uint32_t           *list; // from 0; NULL: all
     size_t                    n;
     const struct syntax      *stored;
     const char               *media; // of the stored frames
 };
-
-/* "1,2,7": 1 and up, PS3.18 10.4.1.1.6.  False: answered. */
-static bool list_parse(struct wado *x, struct job *j)
-{
-    struct str s = http_param(x->r, "frames");
-    size_t     most = 1;
-    for (size_t i = 0; i < s.len; i++) {
-        most += s.ptr[i] == ',';
-    }
-    j->list = arena_array(http_arena(x->r), most, uint32_t);
-    while (j->list != NULL && j->n < most) {
-        const char *end = memchr(s.ptr, ',', s.len);
-        size_t      n = end != NULL ? (size_t)(end - s.ptr) : s.len;
-        uint32_t    frame = 0;
-        if (!parse_u32((struct str){s.ptr, n}, &frame) || frame == 0) {
-            http_error(x->r, 400, "syntax", "not a list of frame numbers");
-            return false;
-        }
-        j->list[j->n++] = frame - 1;
-        n += end != NULL;
-        s = (struct str){s.ptr + n, s.len - n};
-    }
-    return j->list != NULL;
-}
 
 /* ---- which form */
 
@@ -74,9 +51,14 @@ static size_t offers_of(const struct job *j, struct accept_offer to[OFFERS])
 
 /* ---- as stored */
 
+static uint32_t number_at(const struct job *j, size_t k)
+{
+    return j->list != NULL ? j->list[k] : (uint32_t)k;
+}
+
 static const struct view_frame *frame_at(const struct job *j, size_t k)
 {
-    return &j->frames->v[j->list[k]];
+    return &j->frames->v[number_at(j, k)];
 }
 
 /* The fragments of a frame, without their headers. */
@@ -139,7 +121,7 @@ static void put_head(struct job *j, struct buf *b, const char *boundary, size_t 
     struct str root = web_root(j->x->r);
     (void)snprintf(place, sizeof(place), "%.*s/studies/%.*s/series/%.*s/instances/%.*s/frames/%u",
                    STR_ARG(root), STR_ARG(j->x->key.study_uid), STR_ARG(j->x->key.series_uid),
-                   STR_ARG(j->i->sop_uid), j->list[k] + 1);
+                   STR_ARG(j->i->sop_uid), number_at(j, k) + 1);
     const struct http_pair pairs[] = {{STR("Content-Type"), str_of(type)},
                                       {STR("Content-Location"), str_of(place)}};
     multipart_head(b, boundary, k == 0, pairs, 2);
@@ -192,48 +174,52 @@ static void answer_stored(struct job *j, bool multipart)
     }
     pieces_keep(p, j->v);
     j->v = NULL;
-    http_add_header(j->x->r, "Accept-Ranges", STR("bytes"));
     pieces_answer(j->x->r, 200, multipart ? (const char *)whole.ptr : type, p);
 }
 
-/* ---- */
+/* ---- one answer */
 
 static void not_frames(struct job *j, enum err rc, const struct errmsg *e)
 {
     if (rc == ERR_NOTFOUND) {
-        http_error(j->x->r, 404, "not_found", "the instance has no frames");
-    } else if (rc == ERR_UNSUPPORTED) {
+        http_error(j->x->r, 404, "not_found", "%s", e->text);
+    } else if (rc == ERR_SYNTAX) { // the object's fault, not the client's
         http_error(j->x->r, 406, "not_acceptable", "%s", e->text);
     } else {
         http_fail(j->x->r, rc, e);
     }
 }
 
-/* Where they lie; false: answered, or the loop may not look. */
-static bool find(struct job *j)
+/* Where they lie.  ERR_MORE: the loop may not look. */
+static enum err find(struct job *j, struct errmsg *e)
 {
-    struct errmsg e = {0};
     j->frames = view_frames_peek(j->i);
     if (j->frames == NULL) {
         enum err rc =
-            j->x->may_wait ? view_frames(j->x->w->archive, j->v, j->i, &j->frames, &e) : ERR_MORE;
-        if (rc != ERR_OK && rc != ERR_MORE) {
-            not_frames(j, rc, &e);
-        }
+            j->x->may_wait ? view_frames(j->x->w->archive, j->v, j->i, &j->frames, e) : ERR_MORE;
         if (rc != ERR_OK) {
-            return false;
+            return rc;
         }
     }
+    j->n = j->list != NULL ? j->n : j->frames->n;
     for (size_t k = 0; k < j->n; k++) {
-        if (j->list[k] >= j->frames->n) {
-            http_error(j->x->r, 404, "not_found", "frame %u of %u", j->list[k] + 1, j->frames->n);
-            return false;
+        if (number_at(j, k) >= j->frames->n) {
+            return err_set(e, ERR_NOTFOUND, "frame %u of %u", number_at(j, k) + 1, j->frames->n);
         }
         if (!j->x->may_wait && !is_range(frame_at(j, k))) {
-            return false;
+            return ERR_MORE;
         }
     }
-    return true;
+    return ERR_OK;
+}
+
+static uint32_t list_hash(const struct job *j)
+{
+    uint32_t h = 2166136261U;
+    for (size_t k = 0; k < j->n; k++) {
+        h = (h ^ number_at(j, k)) * 16777619U;
+    }
+    return h;
 }
 
 static void answer(struct job *j)
@@ -257,24 +243,79 @@ static void answer(struct job *j)
     bool ranged = j->n == 1 && http_header(j->x->r, "Range").ptr != NULL;
     bool multipart = to[at].multipart && !ranged;
     char form[64];
-    (void)snprintf(form, sizeof(form), "%u.%zu%s", j->list[0], j->n, multipart ? "m" : "");
+    (void)snprintf(form, sizeof(form), "%08" PRIx32 ".%zu%s", list_hash(j), j->n,
+                   multipart ? "m" : "");
     if (!wado_is_cached(j->x->r, j->i->hash, form, 0)) {
         answer_stored(j, multipart);
     }
 }
 
-static void frames(struct http_request *r, struct web *w, bool may_wait)
+enum err frames_answer(struct wado *x, struct view *v, struct view_image *i, const uint32_t *list,
+                       size_t n, struct errmsg *e)
 {
-    struct wado x;
-    struct job  j = {.x = &x};
-    if (!wado_begin(&x, w, r, may_wait) || !list_parse(&x, &j)) {
-        return;
+    struct job j = {.x = x, .v = v, .i = i, .list = list, .n = n};
+    enum err   rc = find(&j, e);
+    if (rc == ERR_UNSUPPORTED || rc == ERR_MORE) {
+        return rc;
     }
-    j.i = wado_image(&x, &j.v);
-    if (j.i != NULL && find(&j)) {
+    if (rc == ERR_OK) {
         answer(&j);
+    } else {
+        not_frames(&j, rc, e);
     }
     view_unref(j.v);
+    return ERR_OK;
+}
+
+/* ---- of a list in the path */
+
+/* "1,2,7": 1 and up, PS3.18 10.4.1.1.6. */
+static bool list_parse(struct http_request *r, uint32_t **ret, size_t *ret_n)
+{
+    struct str s = http_param(r, "frames");
+    size_t     most = 1, k = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        most += s.ptr[i] == ',';
+    }
+    uint32_t *list = arena_array(http_arena(r), most, uint32_t);
+    while (list != NULL && k < most) {
+        const char *end = memchr(s.ptr, ',', s.len);
+        size_t      n = end != NULL ? (size_t)(end - s.ptr) : s.len;
+        uint32_t    frame = 0;
+        if (!parse_u32((struct str){s.ptr, n}, &frame) || frame == 0) {
+            return false;
+        }
+        list[k++] = frame - 1;
+        n += end != NULL;
+        s = (struct str){s.ptr + n, s.len - n};
+    }
+    *ret = list;
+    *ret_n = k;
+    return list != NULL;
+}
+
+static void frames(struct http_request *r, struct web *w, bool may_wait)
+{
+    struct wado   x;
+    struct view  *v = NULL;
+    struct errmsg e = {0};
+    uint32_t     *list = NULL;
+    size_t        n = 0;
+    if (!wado_begin(&x, w, r, may_wait)) {
+        return;
+    }
+    if (!list_parse(r, &list, &n)) {
+        http_error(r, 400, "syntax", "not a list of frame numbers");
+        return;
+    }
+    struct view_image *i = wado_image(&x, &v);
+    enum err           rc = i != NULL ? frames_answer(&x, v, i, list, n, &e) : ERR_OK;
+    if (rc == ERR_UNSUPPORTED) {
+        http_error(r, 406, "not_acceptable", "%s", e.text);
+    }
+    if (rc != ERR_OK) {
+        view_unref(v);
+    }
 }
 
 static void get_frames(struct http_request *r, void *arg)

@@ -1,11 +1,10 @@
 /* WADO-RS metadata, PS3.18 10.4.1.1.2: the ready members of the packs, joined. */
-#include "dicomweb/wado.h"
-
-enum form { FORM_JSON, FORMS };
+#include "dicomweb/xml.h"
 
 static const struct accept_offer offers[] = {
     {.media = "application/dicom+json"},
     {.media = "application/json"},
+    {.media = "application/dicom+xml", .multipart = true},
 };
 
 enum { OFFERS = sizeof(offers) / sizeof(offers[0]) };
@@ -129,12 +128,17 @@ static void answer(struct wado *x, struct view **v, size_t n)
     for (size_t i = 0; i < n; i++) {
         tag = (tag ^ view_tag(v[i])) * 1099511628211U;
     }
-    done = done || wado_is_cached(x->r, tag, is_gzip_welcome(x->r) ? "z" : "", 0);
+    const char *kind = offers[form].multipart ? "x" : is_gzip_welcome(x->r) ? "z" : "";
+    done = done || wado_is_cached(x->r, tag, kind, 0);
     if (done) {
         wado_unref(v, n);
         return;
     }
-    answer_json(x, v, n, offers[form].media);
+    if (offers[form].multipart) {
+        xml_answer(x, v, n, NULL, tag);
+    } else {
+        answer_json(x, v, n, offers[form].media);
+    }
 }
 
 static void get_study(struct http_request *r, void *arg)
@@ -196,7 +200,13 @@ static void get_instance(struct http_request *r, void *arg)
     if (i == NULL) {
         return;
     }
-    if (wado_choose(r, offers, OFFERS, &form) && !wado_is_cached(r, i->hash, "i", 0)) {
+    bool send = wado_choose(r, offers, OFFERS, &form) &&
+                !wado_is_cached(r, i->hash, offers[form].multipart ? "ix" : "i", 0);
+    if (send && offers[form].multipart) {
+        xml_answer(&x, &v, 1, i, i->hash);
+        return;
+    }
+    if (send) {
         struct errmsg e = {0};
         enum err      rc = write_one(&x, i, &out, &e);
         if (rc == ERR_OK) {

@@ -96,6 +96,25 @@ const uint8_t *pieces_text(struct pieces *p, struct bytes b)
     return ptr;
 }
 
+void pieces_take(struct pieces *p, struct pieces *from)
+{
+    p->failed = p->failed || from->failed;
+    for (size_t i = 0; i < from->n; i++) {
+        add(p, from->v[i]);
+    }
+    for (size_t i = 0; i < from->n_texts; i++) {
+        if (more(p, &p->texts, p->n_texts, sizeof(struct buf))) {
+            p->texts[p->n_texts++] = from->texts[i];
+            from->texts[i] = (struct buf){0};
+        }
+    }
+    for (size_t i = 0; i < from->n_views; i++) {
+        pieces_keep(p, from->views[i]);
+    }
+    from->n_views = 0;
+    pieces_free(from);
+}
+
 /* ---- reading */
 
 struct reader {
@@ -142,6 +161,15 @@ static enum err read_raw(void *arg, uint8_t *to, size_t n, size_t *ret_n)
     }
     *ret_n = got;
     return ERR_OK;
+}
+
+static void seek_raw(void *arg, uint64_t at)
+{
+    struct reader *x = arg;
+    while (x->i < x->p->n && at >= x->p->v[x->i].len) {
+        at -= x->p->v[x->i++].len;
+    }
+    x->at = at;
 }
 
 static enum err read_plain(void *arg, uint8_t *to, size_t n, size_t *ret_n)
@@ -208,7 +236,8 @@ void pieces_answer(struct http_request *r, unsigned status, const char *type, st
     x->p = p;
     http_answer_stream(
         r, status, type,
-        &(struct http_stream){.len = p->len, .read = read_raw, .done = reader_free, .arg = x});
+        &(struct http_stream){
+            .len = p->len, .read = read_raw, .done = reader_free, .seek = seek_raw, .arg = x});
 }
 
 void pieces_answer_plain(struct http_request *r, unsigned status, const char *type,

@@ -38,7 +38,10 @@ const uint8_t *pieces_text(struct pieces *p, struct bytes b);
 /* The memory of b, which is empty afterwards. */
 void           pieces_buf(struct pieces *p, struct buf *b);
 
-/* Takes p.  One range of one file goes out by sendfile and honours Range. */
+/* All of from, which is freed. */
+void pieces_take(struct pieces *p, struct pieces *from);
+
+/* Takes p.  Honours Range; one range of one file goes out by sendfile. */
 void pieces_answer(struct http_request *r, unsigned status, const char *type, struct pieces *p);
 /* The same, gunzipped: the pieces are one gzip member, of a text of plain bytes. */
 void pieces_answer_plain(struct http_request *r, unsigned status, const char *type,

@@ -9,7 +9,7 @@
 #include "http/http.h"
 #include "pixel/worker.h"
 
-enum { WEB_ROUTES = 128, WEB_PATTERN = 96 };
+enum { WEB_ROUTES = 128, WEB_PATTERN = 128 };
 
 struct web {
     struct archive    *archive;

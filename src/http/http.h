@@ -115,6 +115,8 @@ struct http_stream {
      * sleeps until http_wake.  An error breaks the connection, which is the only sign left. */
     enum err (*read)(void *arg, uint8_t *to, size_t n, size_t *ret_n);
     void (*done)(void *arg); // when it has been sent, or not; may be NULL
+    /* Before the first read: begin at that byte.  NULL: ranges are not honoured. */
+    void (*seek)(void *arg, uint64_t at);
     void *arg;
 };
 

@@ -326,11 +326,22 @@ static void stream_done(void *arg)
 void http_answer_stream(struct http_request *r, unsigned status, const char *type,
                         const struct http_stream *s)
 {
-    struct stream       *own = calloc(1, sizeof(*own));
+    struct range         part = {0, s->len};
     struct MHD_Response *m = NULL;
+    if (s->seek != NULL) {
+        if (!choose_part(r, s->len, &status, &part)) {
+            if (s->done != NULL) {
+                s->done(s->arg);
+            }
+            return;
+        }
+        s->seek(s->arg, part.first);
+        http_add_header(r, "Accept-Ranges", STR("bytes"));
+    }
+    struct stream *own = calloc(1, sizeof(*own));
     if (own != NULL) {
         *own = (struct stream){*s, r};
-        m = MHD_create_response_from_callback(s->len != HTTP_LENGTH_UNKNOWN ? s->len
+        m = MHD_create_response_from_callback(s->len != HTTP_LENGTH_UNKNOWN ? part.len
                                                                             : MHD_SIZE_UNKNOWN,
                                               LIMIT_HTTP_BLOCK, stream_read, own, stream_done);
     }

@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import urllib.parse
+import xml.etree.ElementTree
 
 import pydicom
 
@@ -129,6 +130,24 @@ def test_metadata_at_three_levels(t):
     node.stop()
 
 
+def test_metadata_in_xml(t):
+    node, web, sets = sealed(t)
+    for level, n in ("study", 3), ("series", 3), ("instance", 1):
+        parts = web.get(of(sets[0], level) + "/metadata", 'multipart/related; type="application/dicom+xml"').want(
+            200, 'multipart/related; type="application/dicom+xml"').parts()
+        check(len(parts) == n, level, len(parts))
+        for head, body in parts:
+            check(head["Content-Type"] == "application/dicom+xml", head)
+            root = xml.etree.ElementTree.fromstring(body)
+            tags = {e.get("tag"): e for e in root}
+            check(tags["00100010"].find(".//{*}FamilyName").text == "DUPONT")
+            uri = tags["7FE00010"].find("{*}BulkData").get("uri")
+            check(uri.startswith(f"http://{web.host}/dicomweb/studies/"), uri)
+            check(len(web.get(uri[len(f"http://{web.host}/dicomweb"):], "application/octet-stream").want(200).body) == 8192)
+    web.get(of(sets[0]) + "/metadata", "application/dicom+xml").want(406)
+    node.stop()
+
+
 def test_frames_are_sent_as_they_lie(t):
     node, web, sets = sealed(t)
     path = of(sets[1]) + "/frames/1"
@@ -147,6 +166,64 @@ def test_frames_are_sent_as_they_lie(t):
     web.get(path, "image/gif").want(406)
     h = web.get(path, "application/octet-stream", method="HEAD").want(200)
     check(int(h.headers["Content-Length"]) == len(sets[1].PixelData) and not h.body)
+    node.stop()
+
+
+def test_bulk_data_is_what_metadata_says(t):
+    """Every BulkDataURI of ordinary and odd objects gives the value of the element; nested, big endian, deflated."""
+    (t.tmp / "in").mkdir()
+    ds = make_image(t.tmp / "in/a.dcm", rows=32, cols=32)
+    item = pydicom.Dataset()
+    item.add_new(0x00420011, "OB", bytes(range(256)) * 40)
+    item.add_new(0x00420012, "LO", "text/html")
+    ds.add_new(0x00409096, "SQ", [pydicom.Dataset(), item])
+    ds.add_new(0x00420011, "OB", b"%PDF-1.4 " + bytes(9991))
+    ds.add_new(0x00420012, "LO", "application/pdf")
+    ds.add_new(0x00281201, "OW", bytes(range(200)) * 3)
+    ds.save_as(t.tmp / "in/a.dcm", write_like_original=False)
+    sets = [ds]
+    for name, flag in ("big", "+tb"), ("deflated", "+td"):
+        d = pydicom.dcmread(t.tmp / "in/a.dcm")
+        d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = uid()
+        d.save_as(t.tmp / "x.dcm", write_like_original=False)
+        sh("dcmconv", flag, t.tmp / "x.dcm", t.tmp / f"in/{name}.dcm")
+        sets.append(d)
+    node = t.node(start=False)
+    store(node, t.tmp / "in")
+    node.start()
+    web = Web(node)
+    base = f"http://{web.host}{web.root}"
+
+    def walk(d, json, url, found):
+        for key, v in json.items():
+            el = d[int(key[:4], 16), int(key[4:], 16)] if (int(key[:4], 16), int(key[4:], 16)) in d else None
+            if "BulkDataURI" in v:
+                found.append((urllib.parse.urljoin(url, v["BulkDataURI"])[len(base):], el.value))
+            elif v["vr"] == "SQ":
+                for i, item in enumerate(v.get("Value", [])):
+                    walk(el.value[i], item, url, found)
+
+    for ds in sets:
+        for level in "instance", "series", "study":
+            url = of(ds, level) + "/metadata"
+            json, = [j for j in web.get(url).want(200).json() if j["00080018"]["Value"] == [ds.SOPInstanceUID]]
+            found = []
+            walk(ds, json, base + url, found)
+            check(len(found) >= 4, found)
+            for path, value in found:
+                a = web.get(path, "application/octet-stream").want(200)
+                check(a.body == value, path, len(a.body), len(value))
+                (head, body), = web.get(path, 'multipart/related; type="application/octet-stream"').want(200).parts()
+                check(body == value and head["Content-Type"] == "application/octet-stream")
+                a = web.get(path, "*/*", Range="bytes=100-299").want(206)
+                check(a.body == value[100:300], path)
+    check(web.get(of(ds) + "/bulkdata/00420011").type == "application/pdf")
+    check(web.get(of(ds) + "/bulkdata/00409096/2/00420011").type == "application/octet-stream")
+    web.get(of(ds) + "/bulkdata/00409096/3/00420011").want(404)
+    web.get(of(ds) + "/bulkdata/00409096/0/00420011").want(404)
+    web.get(of(ds) + "/bulkdata/00409096").want(404)
+    for bad in "", "x", "7FE00010/1", "7FE0001", "00409096//00420011", "00409096/2/00420011/":
+        web.get(of(ds) + "/bulkdata/" + bad).want(400)
     node.stop()
 
 
