@@ -6,6 +6,47 @@
     if (window.parent !== window) window.parent.postMessage({ garonne: what }, window.location.origin);
   };
 
+  /*
+   * By resolution, only what was stored for it: for other syntaxes a part of a frame is of no use.  Stacks: a quarter of the
+   * size from the first 16 KiB, then the whole.  The loader of the viewer reads chunkSize, newer ones initialChunkSize as well.
+   */
+  const RPCL = '1.2.840.10008.1.2.4.202';
+  const byResolution = {
+    stages: [
+      { id: 'first', retrieveType: 'fast' },
+      { id: 'final', retrieveType: 'final' },
+    ],
+    retrieveOptions: {
+      fast: { rangeIndex: 0, chunkSize: 16384, initialChunkSize: 16384, decodeLevel: 2 },
+      final: { rangeIndex: -1 },
+    },
+  };
+  const progressive = new Set(); // SOP Instance UIDs
+
+  const learn = async (study) => {
+    const answer = await fetch(`/api/v1/studies/${encodeURIComponent(study)}/instances`, { credentials: 'same-origin' });
+    if (!answer.ok) return;
+    for (const s of (await answer.json()).series) {
+      s.sop.forEach((sop, i) => {
+        if ((s.all.syntax ?? s.each.syntax?.[i]) === RPCL) progressive.add(s.prefix + sop);
+      });
+    }
+  };
+  for (const list of new URLSearchParams(window.location.search).getAll('StudyInstanceUIDs')) {
+    for (const study of list.split(',')) void learn(study).catch(() => undefined);
+  }
+
+  let providing = false;
+  const provide = () => {
+    if (providing || !window.cornerstone) return;
+    providing = true;
+    window.cornerstone.metaData.addProvider((type, id, use) => {
+      if (type !== 'imageRetrieveConfiguration' || use !== 'stack') return undefined;
+      const sop = /\/instances\/([^/]+)\/frames\//.exec(String(id))?.[1];
+      return sop !== undefined && progressive.has(sop) ? byResolution : undefined;
+    }, 10000);
+  };
+
   /* The reader (src/read/full.ts) asks over a message for a slice and a window; the answer is "shown". */
   const handover = {
     id: 'garonne.handover',
@@ -65,6 +106,7 @@
       });
     },
     onModeEnter() {
+      provide();
       tell('ready');
     },
   };
@@ -102,19 +144,7 @@
           enableStudyLazyLoad: true,
           omitQuotationForMultipartRequest: true,
           bulkDataURI: { enabled: true },
-          /* Stacks: a quarter of the size from the first 16 KiB of an HTJ2K frame, then the whole. */
-          stackRetrieveOptions: {
-            $set: {
-              stages: [
-                { id: 'first', retrieveType: 'fast' },
-                { id: 'final', retrieveType: 'final' },
-              ],
-              retrieveOptions: {
-                fast: { rangeIndex: 0, chunkSize: 16384, initialChunkSize: 16384, decodeLevel: 2 },
-                final: { rangeIndex: -1 },
-              },
-            },
-          },
+          stackRetrieveOptions: { $set: { stages: [{ id: 'all' }], retrieveOptions: { default: {} } } },
         },
       },
     ],
