@@ -361,6 +361,9 @@ static struct str key_of(struct listing *l, const struct row *row)
     case ORDER_NAME:
     case ORDER_TEXT:
         text_key(&b, orders[l->order].order == ORDER_NAME ? VR_PN : VR_LO, text);
+        for (size_t i = 0; i < b.len && orders[l->order].order == ORDER_NAME; i++) {
+            b.ptr[i] = b.ptr[i] == '^' ? 1 : b.ptr[i]; // DUPONT^JEAN before DUPONT-AIGNAN^ANNE
+        }
         break;
     case ORDER_IMAGES: buf_fmt(&b, "%020lld", (long long)row->images); break;
     case ORDER_PID:

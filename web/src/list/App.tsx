@@ -36,8 +36,20 @@ export function App() {
 
   useEffect(() => {
     const ended = () => client.setQueryData(['session'], null);
+    // Such a link followed while the page is open changes the address alone.
+    const follow = () => {
+      const token = takeToken();
+      if (token === undefined) return;
+      signIn(token)
+        .then((s) => client.setQueryData(['session'], s))
+        .catch(() => setRefused(true));
+    };
     window.addEventListener('garonne-session-ended', ended);
-    return () => window.removeEventListener('garonne-session-ended', ended);
+    window.addEventListener('hashchange', follow);
+    return () => {
+      window.removeEventListener('garonne-session-ended', ended);
+      window.removeEventListener('hashchange', follow);
+    };
   }, [client]);
 
   if (session.isPending) return <Waiting />;

@@ -25,8 +25,10 @@ const PRESETS: [number, number][] = [
   [150, 60],
 ];
 
+const NOTHING: Series = { uid: '', number: '', modality: '', description: '', body: '', frames: [], objects: 0 };
+
 class Reader {
-  study!: Study;
+  study: Study = { uid, series: [] };
   at = { series: 0, frame: 0 };
   direction = 1;
   view = new View($<HTMLCanvasElement>('image'));
@@ -44,11 +46,11 @@ class Reader {
       (f) => this.frameChanged(f),
     );
     this.full = new FullViewer($('full'), uid, () => this.fullShown(), () => this.closeFull());
-    this.view.painted = () => this.tellPlace();
+    this.view.painted = () => this.painted();
   }
 
   get series(): Series {
-    return this.study.series[this.at.series]!;
+    return this.study.series[this.at.series] ?? NOTHING;
   }
 
   get frame(): Frame | undefined {
@@ -99,7 +101,17 @@ class Reader {
       this.view.show(undefined, f.facts);
     }
     message(p && 'error' in p ? say(p.error === 'session' ? 'noSession' : 'failed', { why: p.error }) : '');
-    this.tellState(f, pixels, p !== undefined && 'error' in p);
+    const failed = p !== undefined && 'error' in p;
+    // The words come with the pixels, not before them.
+    this.toTell = () => this.tellState(f, pixels, failed);
+    if (!pixels) this.painted();
+  }
+
+  private toTell: (() => void) | undefined;
+  private painted(): void {
+    this.toTell?.();
+    this.toTell = undefined;
+    this.tellPlace();
   }
 
   /** While scrolling, the last image of the same series stays until the next is there. */
