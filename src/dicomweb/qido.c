@@ -38,6 +38,9 @@ static enum err put_value(struct dset *d, uint32_t tag, struct str v, struct err
     enum err rc;
     int64_t  number = 0;
     bool     binary = vr == VR_US || vr == VR_SS || vr == VR_UL || vr == VR_SL;
+    if (tag == DT_SpecificCharacterSet) {
+        return ERR_OK; // ours is UTF-8; matching looks past it in any case
+    }
     if (v.len == 0) {
         rc = dset_put(d, tag, vr, (struct bytes){0});
     } else if (vr == VR_UI) {
@@ -96,6 +99,9 @@ static enum err put_include(struct qido *q, uint32_t *list, struct str v, struct
     while (v.ptr != NULL && v.len > 0) {
         struct str path = cut(&v, ',');
         struct str name = cut(&path, '.'); // a part of a sequence: the whole of it comes
+        if (name.len == 0 && path.ptr == NULL) {
+            continue; // "KVP,"
+        }
         if (str_eq(name, STR("all"))) {
             q->include_all = true;
             continue;
