@@ -4,8 +4,10 @@
 #include "base/log.h"
 #include "dicom/json.h"
 #include "dicom/tags.h"
+#include "dicom/xml.h"
 #include "dicomweb/qido.h"
-#include "dicomweb/web_priv.h"
+#include "dicomweb/wado.h"
+#include "http/multipart.h"
 
 /* What an answer holds without being asked, by level: tables 10.6.3-3 to -5. */
 static const uint32_t study_fields[] = {DT_StudyDate,
@@ -47,13 +49,23 @@ static const struct {
     [LEVEL_IMAGE] = {image_fields, sizeof(image_fields) / sizeof(image_fields[0])},
 };
 
+enum form { FORM_JSON, FORM_PLAIN_JSON, FORM_XML, FORMS };
+
+static const struct accept_offer offers[FORMS] = {
+    [FORM_JSON] = {.media = "application/dicom+json"},
+    [FORM_PLAIN_JSON] = {.media = "application/json"},
+    [FORM_XML] = {.media = "application/dicom+xml", .multipart = true},
+};
+
 struct answer {
     const struct qido *q;
     enum level         level;
     enum level         from; // levels above are known from the path, and not repeated
     struct str         root; // of RetrieveURL
+    enum form          form;
     struct buf         out;
     struct jsonw       w;
+    char               boundary[MULTIPART_BOUNDARY]; // FORM_XML
     uint64_t           matches, rows;
     bool               more;      // there was another one after the last
     bool               unmatched; // a key was not looked at
@@ -110,6 +122,18 @@ static enum err fill(const struct answer *a, const struct dset *d, struct dset *
     return rc == ERR_OK ? retrieve_url(a, to) : rc;
 }
 
+static enum err put_row(struct answer *a, const struct dset *row, struct errmsg *e)
+{
+    static const struct http_pair head = {STR("Content-Type"), STR("application/dicom+xml")};
+
+    struct json_opts opts = {.inline_max = LIMIT_FIND_VALUE};
+    if (a->form != FORM_XML) {
+        return dsjson_write(row, &opts, &a->w, e);
+    }
+    multipart_head(&a->out, a->boundary, a->rows == 0, &head, 1);
+    return dsxml_write(row, &opts, &a->out, e);
+}
+
 static enum err found(void *ctx, const struct search_found *f, struct errmsg *e)
 {
     struct answer *a = ctx;
@@ -123,14 +147,14 @@ static enum err found(void *ctx, const struct search_found *f, struct errmsg *e)
     }
     CLEANUP(arena_done) struct arena mem;
     arena_init(&mem, LIMIT_FIND_ROW);
-    struct dset     *row = dset_new(&mem);
-    enum err         rc = row != NULL ? fill(a, f->dset, row) : ERR_NOMEM;
-    struct json_opts opts = {.inline_max = LIMIT_FIND_VALUE};
+    struct dset *row = dset_new(&mem);
+    enum err     rc = row != NULL ? fill(a, f->dset, row) : ERR_NOMEM;
     if (rc != ERR_OK) {
         return err_set(e, ERR_LIMIT, "a match is larger than %d bytes", LIMIT_FIND_ROW);
     }
+    rc = put_row(a, row, e);
     a->rows++;
-    return dsjson_write(row, &opts, &a->w, e);
+    return rc;
 }
 
 static enum err path_keys(struct http_request *r, struct dset *keys, struct errmsg *e)
@@ -170,13 +194,78 @@ static void warn(struct http_request *r, const struct answer *a)
     }
 }
 
+/* Nobody can know the boundary before, so no name can hold it. */
+static void begin(struct answer *a, uint64_t id)
+{
+    int64_t seed[3] = {(int64_t)id, clock_mono_ns(), clock_wall_us()};
+    buf_init(&a->out, LIMIT_QIDO_ANSWER);
+    if (a->form == FORM_XML) {
+        multipart_boundary((struct bytes){(const uint8_t *)seed, sizeof(seed)}, a->boundary);
+        return;
+    }
+    jsonw_init(&a->w, &a->out);
+    jsonw_arr(&a->w);
+}
+
+static void send(struct http_request *r, struct answer *a)
+{
+    warn(r, a);
+    if (a->form != FORM_XML) {
+        jsonw_arr_end(&a->w);
+        http_answer_buf(r, 200, offers[a->form].media, &a->out);
+        return;
+    }
+    if (a->rows == 0) { // a multipart has one part at least
+        http_answer(r, 204, NULL, (struct bytes){0});
+        return;
+    }
+    CLEANUP(buf_done) struct buf type;
+    buf_init(&type, 256);
+    multipart_tail(&a->out, a->boundary);
+    multipart_type(&type, a->boundary, offers[FORM_XML].media);
+    buf_u8(&type, '\0');
+    http_answer_buf(r, 200, type.err == ERR_OK ? (const char *)type.ptr : NULL, &a->out);
+}
+
+static enum level from_of(const struct http_request *r)
+{
+    return http_param(r, "series").ptr != NULL  ? LEVEL_IMAGE
+           : http_param(r, "study").ptr != NULL ? LEVEL_SERIES
+                                                : LEVEL_STUDY;
+}
+
+static void run(struct http_request *r, struct web *w, const struct actor *actor, struct answer *a)
+{
+    struct errmsg e = {0};
+    int64_t       t0 = clock_mono_ns();
+    struct search s = {
+        .tenant_id = actor->tenant_id,
+        .level = a->level,
+        .keys = a->q->keys,
+        .expect = a->q->offset + a->q->limit + 1,
+        .opts = {.zone_minutes = w->zone_minutes, .combined = true, .words = a->q->fuzzy}};
+    begin(a, http_id(r));
+    enum err rc =
+        archive_search(w->archive, &s, &(struct search_sink){.found = found, .ctx = a}, &e);
+    rc = a->more && rc == ERR_CLOSED ? ERR_OK : rc;
+    log_info("qido", "tenant=%s level=%d answers=%llu ms=%lld err=%s", actor->tenant, (int)a->level,
+             (unsigned long long)a->rows, (long long)((clock_mono_ns() - t0) / 1000000),
+             err_name(rc));
+    if (rc == ERR_OK) {
+        send(r, a);
+    } else {
+        http_fail(r, rc, &e);
+    }
+    buf_done(&a->out);
+}
+
 static void search(struct http_request *r, struct web *w, enum level level)
 {
     struct actor  actor;
     struct errmsg e = {0};
     struct qido   q = {0};
-    int64_t       t0 = clock_mono_ns();
-    if (!web_actor(w, r, ACT_FIND, &actor)) {
+    size_t        form = 0;
+    if (!web_actor(w, r, ACT_FIND, &actor) || !wado_choose(r, offers, FORMS, &form)) {
         return;
     }
     enum err rc = qido_parse(http_uri(r), http_arena(r), &q, &e);
@@ -185,33 +274,9 @@ static void search(struct http_request *r, struct web *w, enum level level)
         http_fail(r, rc, &e);
         return;
     }
-    struct answer a = {.q = &q,
-                       .level = level,
-                       .from = http_param(r, "series").ptr != NULL  ? LEVEL_IMAGE
-                               : http_param(r, "study").ptr != NULL ? LEVEL_SERIES
-                                                                    : LEVEL_STUDY,
-                       .root = web_root(r)};
-    struct search s = {
-        .tenant_id = actor.tenant_id,
-        .level = level,
-        .keys = q.keys,
-        .expect = q.offset + q.limit + 1,
-        .opts = {.zone_minutes = w->zone_minutes, .combined = true, .words = q.fuzzy}};
-    buf_init(&a.out, LIMIT_QIDO_ANSWER);
-    jsonw_init(&a.w, &a.out);
-    jsonw_arr(&a.w);
-    rc = archive_search(w->archive, &s, &(struct search_sink){.found = found, .ctx = &a}, &e);
-    jsonw_arr_end(&a.w);
-    log_info("qido", "tenant=%s level=%d answers=%llu ms=%lld err=%s", actor.tenant, (int)level,
-             (unsigned long long)a.rows, (long long)((clock_mono_ns() - t0) / 1000000),
-             err_name(a.more ? ERR_OK : rc));
-    if (rc == ERR_OK || a.more) {
-        warn(r, &a);
-        http_answer_buf(r, 200, "application/dicom+json", &a.out);
-    } else {
-        http_fail(r, rc, &e);
-    }
-    buf_done(&a.out);
+    struct answer a = {
+        .q = &q, .level = level, .from = from_of(r), .root = web_root(r), .form = (enum form)form};
+    run(r, w, &actor, &a);
 }
 
 static void find_studies(struct http_request *r, void *arg)

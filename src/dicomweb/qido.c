@@ -58,7 +58,7 @@ static enum err put_value(struct dset *d, uint32_t tag, struct str v, struct err
                         (uint8_t)(number >> 24)};
         rc = dset_put(d, tag, vr, (struct bytes){b, vr == VR_US || vr == VR_SS ? 2 : 4});
     } else if (vr == VR_SQ || vr == VR_UN) {
-        return err_set(e, ERR_UNSUPPORTED, "an attribute of this kind is no key");
+        return err_set(e, ERR_SYNTAX, "an attribute of this kind has no value to look for");
     } else {
         rc = dset_put_text(d, tag, v);
     }
