@@ -36,9 +36,16 @@ enum err archive_registry_write(struct archive *a, struct errmsg *e);
 
 /* ---- ingest: one object, one thread */
 struct ingest_from {
-    int64_t    tenant_id;
-    struct str tenant;                   // code
-    struct str calling, called, address; // borrowed for the life of the ingest
+    int64_t            tenant_id;
+    struct str         tenant;                   // code
+    struct str         calling, called, address; // borrowed for the life of the ingest
+    struct str         study_uid; // not empty: ERR_DENIED when the object is of another study
+    bool               strict;    // ERR_DENIED as well: the data set is of another class than told
+    struct ingest_ids *ret_ids;   // NULL, or what the data set says, known when commit returns
+};
+
+struct ingest_ids {
+    char study_uid[65], series_uid[65];
 };
 
 enum ingest_outcome { INGEST_STORED, INGEST_DUPLICATE, INGEST_QUARANTINED };

@@ -51,6 +51,19 @@ static enum err uid_take(const struct dset *d, uint32_t tag, const char *what, c
     return ERR_OK;
 }
 
+/* Is it what the sender said that it sends? */
+static enum err belongs(const struct ingest *i, const struct dset *d, struct errmsg *e)
+{
+    struct str class_uid = dset_str(d, TAG(0x0008, 0x0016));
+    if (i->from.study_uid.len > 0 && !str_eq(i->from.study_uid, str_of(i->head.study_uid))) {
+        return err_set(e, ERR_DENIED, "the data set is of study %s", i->head.study_uid);
+    }
+    if (i->from.strict && class_uid.len > 0 && !str_eq(class_uid, str_of(i->class_uid))) {
+        return err_set(e, ERR_DENIED, "the data set is of another SOP class than %s", i->class_uid);
+    }
+    return ERR_OK;
+}
+
 static enum err uids_take(struct ingest *i, const struct dset *d, struct errmsg *e)
 {
     struct str sop = dset_str(d, TAG(0x0008, 0x0018));
@@ -60,6 +73,13 @@ static enum err uids_take(struct ingest *i, const struct dset *d, struct errmsg 
     enum err rc = uid_take(d, TAG(0x0020, 0x000D), "Study", i->head.study_uid, e);
     if (rc == ERR_OK) {
         rc = uid_take(d, TAG(0x0020, 0x000E), "Series", i->head.series_uid, e);
+    }
+    if (rc == ERR_OK) {
+        rc = belongs(i, d, e);
+    }
+    if (rc == ERR_OK && i->from.ret_ids != NULL) {
+        memcpy(i->from.ret_ids->study_uid, i->head.study_uid, sizeof(i->head.study_uid));
+        memcpy(i->from.ret_ids->series_uid, i->head.series_uid, sizeof(i->head.series_uid));
     }
     int64_t number;
     if (rc == ERR_OK && dset_int(d, TAG(0x0020, 0x0013), &number) && number > INT32_MIN &&

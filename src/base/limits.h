@@ -123,9 +123,12 @@ enum {
     LIMIT_HTTP_WORKERS = 8,         // blocking handlers at once: databases and disks like few
 
     /* dicomweb */
-    LIMIT_QIDO_PAGE = 5000,        // matches in one answer; the caller asks for the next ones
-    LIMIT_QIDO_ANSWER = 128 << 20, // such a page of wide rows
-    LIMIT_REASON = 1024,           // why something is rejected: a few sentences
+    LIMIT_UPLOADS = 256,            // bodies being stored at once: a thread and a ring each
+    LIMIT_UPLOAD_BYTES = 256 << 10, // between the network and such a thread
+    LIMIT_STORE_ANSWER = 64 << 20,  // what became of 100,000 instances of one request
+    LIMIT_QIDO_PAGE = 5000,         // matches in one answer; the caller asks for the next ones
+    LIMIT_QIDO_ANSWER = 128 << 20,  // such a page of wide rows
+    LIMIT_REASON = 1024,            // why something is rejected: a few sentences
 
     /* access */
     LIMIT_TOKENS = 1024,            // believed at once: those who read at the same moment

@@ -65,7 +65,7 @@ static const struct {
     {preflight_routes, &(const size_t){1}}, {find_routes, &find_routes_n},
     {retrieve_routes, &retrieve_routes_n},  {metadata_routes, &metadata_routes_n},
     {frame_routes, &frame_routes_n},        {bulk_routes, &bulk_routes_n},
-    {reject_routes, &reject_routes_n},
+    {reject_routes, &reject_routes_n},      {store_routes, &store_routes_n},
 };
 
 size_t web_routes(struct web *w, struct http_route to[WEB_ROUTES])

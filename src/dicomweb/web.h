@@ -15,6 +15,7 @@ struct web {
     struct archive    *archive;
     struct access     *access;
     struct pixel_pool *pixel;
+    struct uploads    *uploads;      // bodies that are stored while they arrive (dicomweb/upload.h)
     struct feeds      *feeds;        // answers that are made while they are sent (dicomweb/feed.h)
     int16_t            zone_minutes; // of dates and times without an offset
     struct str         cors;         // origins allowed, comma separated; "*" any; empty: none

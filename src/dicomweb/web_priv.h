@@ -21,6 +21,9 @@ extern const size_t           find_routes_n, retrieve_routes_n, metadata_routes_
 extern const struct web_route reject_routes[], bulk_routes[];
 extern const size_t           reject_routes_n, bulk_routes_n;
 
+extern const struct web_route store_routes[];
+extern const size_t           store_routes_n;
+
 /* As access_actor, for the tenant of the path; CORS headers added. */
 bool       web_actor(struct web *w, struct http_request *r, enum act act, struct actor *ret);
 /* "http://host/t/X/dicomweb" or "/dicomweb" as the caller wrote it: what RetrieveURL and

@@ -76,13 +76,21 @@ struct str        http_peer(struct http_request *r); // numeric address
 struct bytes      http_body(const struct http_request *r);
 
 /*
- * From begin: every piece of the body goes to fn, on the loop (write to a file, do not sync).  An
+ * From begin: every piece of the body goes to fn, on the loop (write to a file, do not sync).
+ * ERR_MORE: not taken, and http_pause() was called: it is given again after http_wake().  Another
  * error of fn is answered by http_fail() once the rest of the body has been read and dropped.
  * done(arg) is called when the request is over, whatever happened; may be NULL.
  */
 typedef enum err http_body_fn(void *arg, struct bytes piece, struct errmsg *e);
 void  http_body_to(struct http_request *r, http_body_fn *fn, void *arg, void (*done)(void *arg));
 void *http_body_arg(const struct http_request *r); // arg of http_body_to, or NULL
+/*
+ * On the loop, from begin, the body's fn or a handler that is not blocking: nothing more is read or
+ * sent until http_wake(), and meanwhile the request is another thread's, which may answer it (not
+ * when it paused in fn).  Call it before that thread hears of it.  http_stop waits for nobody who
+ * paused: wake them first.
+ */
+void  http_pause(struct http_request *r);
 
 /* -- answer -- */
 
@@ -122,7 +130,8 @@ struct http_stream {
 
 void http_answer_stream(struct http_request *r, unsigned status, const char *type,
                         const struct http_stream *s);
-/* After ERR_MORE of read and before done, from any thread: read is asked again.  http_stop waits
+/* After http_pause(): the request is the loop's again.
+ * After ERR_MORE of read and before done, from any thread: read is asked again.  http_stop waits
  * for streams that sleep: end them first. */
 void http_wake(struct http_request *r);
 /* Status by the table of codes in request.c. */

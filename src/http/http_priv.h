@@ -12,6 +12,7 @@ enum { HTTP_HEADERS = 16 }; // added by one handler
 
 enum request_state {
     REQ_NEW,     // the request line is known, the rest of the head is not
+    REQ_BEGUN,   // begin paused: the library asks once more before the body
     REQ_BODY,    // begun; the body arrives, or has been refused
     REQ_RUNNING, // a worker has it, the connection is suspended
     REQ_READY,   // answered, not yet handed over
@@ -26,6 +27,7 @@ struct http_request {
     uint64_t               id;
     int64_t                start_ns;
     enum request_state     state;
+    bool                   paused; // by what was called last; the loop's, see http_pause
     const char            *method; // the library's
     enum err               bad;    // what uri_parse said
     struct errmsg          why;

@@ -16,9 +16,9 @@
 #include "http/uri.h"
 
 enum {
-    MULTIPART_BOUNDARY_MAX = 70, // RFC 2046 5.1.1
-    MULTIPART_BOUNDARY = 41,     // ours, with its NUL
-    MULTIPART_HEADERS = 16,      // of one part that are kept; real ones have 1 to 4
+    MULTIPART_BOUNDARY_MAX = 128, // RFC 2046 5.1.1 allows 70, Orthanc sends 73
+    MULTIPART_BOUNDARY = 41,      // ours, with its NUL
+    MULTIPART_HEADERS = 16,       // of one part that are kept; real ones have 1 to 4
 };
 
 /*

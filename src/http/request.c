@@ -425,6 +425,9 @@ void request_begin(struct http_request *r)
     if (route->begin != NULL) {
         route->begin(r, route->arg);
     }
+    if (r->paused) {
+        return; // another thread has it
+    }
     buf_init(&r->body, route->max_body);
     uint64_t size = request_body_size(r);
     if (r->response == NULL && r->sink == NULL && route->max_body > 0 && size != UINT64_MAX &&
@@ -438,7 +441,7 @@ bool request_body(struct http_request *r, struct bytes piece)
     if (r->response == NULL && r->sink != NULL) {
         struct errmsg e = {0};
         enum err      rc = r->sink(r->sink_arg, piece, &e);
-        if (rc != ERR_OK) {
+        if (rc != ERR_OK && rc != ERR_MORE) {
             http_fail(r, rc, &e);
         }
         return true;
@@ -457,7 +460,7 @@ bool request_body(struct http_request *r, struct bytes piece)
 void request_run(struct http_request *r)
 {
     r->match.route->handle(r, r->match.route->arg);
-    if (r->response == NULL) {
+    if (!r->paused && r->response == NULL) {
         http_error(r, 500, "nomem", "no answer");
     }
 }

@@ -199,11 +199,34 @@ static void run_on_worker(void *arg)
     (void)eventfd_write(l->wake, 1);
 }
 
+void http_pause(struct http_request *r)
+{
+    r->paused = true;
+    MHD_suspend_connection(r->c);
+}
+
 void http_wake(struct http_request *r)
 {
     struct loop *l = r->conn->loop;
     MHD_resume_connection(r->c);
     (void)eventfd_write(l->wake, 1);
+}
+
+static bool take_pause(struct http_request *r)
+{
+    bool paused = r->paused;
+    r->paused = false;
+    return paused;
+}
+
+/* Refused: a short body is read and dropped, so that the connection can be used again; a long one
+ * need not be sent at all.  The library can answer before the body of these two methods only. */
+static enum MHD_Result begun(struct http_request *r)
+{
+    bool two = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0;
+    r->state = REQ_BODY;
+    return r->response != NULL && two && request_body_size(r) > LIMIT_HTTP_DROP ? send_answer(r)
+                                                                                : MHD_YES;
 }
 
 static enum MHD_Result begin(struct http_request *r, const char *method)
@@ -212,12 +235,29 @@ static enum MHD_Result begin(struct http_request *r, const char *method)
     r->method = method;
     r->conn->until_ns = INT64_MAX;
     request_begin(r);
-    r->state = REQ_BODY;
-    uint64_t size = request_body_size(r);
-    /* Refused: a short body is read and dropped, so that the connection can be used again; a long
-     * one need not be sent at all.  The library can answer before the body of these two only. */
-    bool     two = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
-    return r->response != NULL && two && size > LIMIT_HTTP_DROP ? send_answer(r) : MHD_YES;
+    if (take_pause(r)) {
+        r->state = REQ_BEGUN;
+        return MHD_YES;
+    }
+    return begun(r);
+}
+
+/* The body has come. */
+static enum MHD_Result run(struct http_request *r)
+{
+    if (r->match.route->blocking) {
+        r->state = REQ_RUNNING;
+        MHD_suspend_connection(r->c);
+        r->job = (struct pool_job){.fn = run_on_worker, .arg = r};
+        pool_submit(r->server->pool, &r->job);
+        return MHD_YES;
+    }
+    request_run(r);
+    if (take_pause(r)) {
+        r->state = REQ_READY;
+        return MHD_YES;
+    }
+    return send_answer(r);
 }
 
 static enum MHD_Result step(struct http_request *r, const char *method, const char *data,
@@ -226,20 +266,16 @@ static enum MHD_Result step(struct http_request *r, const char *method, const ch
     if (r->state == REQ_NEW) {
         return begin(r, method);
     }
+    if (r->state == REQ_BEGUN && *size == 0) {
+        return begun(r);
+    }
     if (r->state == REQ_BODY && *size > 0) {
         bool go_on = request_body(r, (struct bytes){(const uint8_t *)data, *size});
-        *size = 0;
+        *size = take_pause(r) ? *size : 0;
         return go_on ? MHD_YES : MHD_NO;
     }
-    if (r->state == REQ_BODY && r->response == NULL && r->match.route->blocking) {
-        r->state = REQ_RUNNING;
-        MHD_suspend_connection(r->c);
-        r->job = (struct pool_job){.fn = run_on_worker, .arg = r};
-        pool_submit(r->server->pool, &r->job);
-        return MHD_YES;
-    }
     if (r->state == REQ_BODY && r->response == NULL) {
-        request_run(r);
+        return run(r);
     }
     return r->state == REQ_BODY || r->state == REQ_READY ? send_answer(r) : MHD_YES;
 }

@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "base/limits.h"
 #include "dicomweb/feed.h"
+#include "dicomweb/upload.h"
 #include "dicomweb/web.h"
 #include "prog/health.h"
 
@@ -94,6 +95,7 @@ enum err surface_start(const struct conf *c, struct archive *a, struct scp *scp,
                           .zone_minutes = scp->zone_minutes};
     rc = api_start(&ac, &s->api, e);
     rc = rc == ERR_OK ? feeds_new(&s->web.feeds, e) : rc;
+    rc = rc == ERR_OK ? uploads_new(&s->web.uploads, e) : rc;
     return rc == ERR_OK ? listen_there(s, c, e) : rc;
 }
 
@@ -110,10 +112,12 @@ void surface_stop(struct surface *s)
     if (s->api != NULL) {
         api_quit(s->api); // its streams would not end by themselves
     }
+    uploads_stop(s->web.uploads, deadline_in_ms(LIMIT_DRAIN_MS));
     feeds_stop(s->web.feeds, deadline_in_ms(LIMIT_DRAIN_MS));
     if (s->server != NULL) {
         http_stop(s->server, deadline_in_ms(LIMIT_DRAIN_MS));
     }
+    uploads_free(s->web.uploads);
     feeds_free(s->web.feeds);
     api_free(s->api);
     access_free(s->access);

@@ -1,0 +1,216 @@
+#include "base/log.h"
+#include "dicomweb/store_priv.h"
+#include "http/multipart.h"
+
+/* One request. */
+struct store {
+    struct web          *w;
+    struct http_request *r;
+    struct upload       *u;
+    struct actor         actor;
+    struct str           study; // of the URL, or empty
+    struct media_type    type;  // of the body
+    bool                 xml;   // the answer
+    struct told          told;
+    struct store_file    file;
+};
+
+/* ---- before the body ---------------------------------------------------------------------- */
+
+static bool check_study(struct store *s)
+{
+    s->study = http_param(s->r, "study");
+    if (s->study.len > 0 && !is_uid_usable(s->study)) {
+        http_error(s->r, 400, "syntax", "the study of the path is no UID");
+        return false;
+    }
+    return true;
+}
+
+static bool check_type(struct store *s)
+{
+    struct errmsg e = {0};
+    struct str    type = http_header(s->r, "Content-Type");
+    if (http_header(s->r, "Content-Encoding").len > 0) {
+        http_error(s->r, 415, "unsupported", "bodies with a Content-Encoding are not taken");
+        return false;
+    }
+    if (type.ptr == NULL || media_parse(type, http_arena(s->r), &s->type, &e) != ERR_OK) {
+        http_error(s->r, 400, "syntax", "Content-Type: %s", type.ptr == NULL ? "missing" : e.text);
+        return false;
+    }
+    struct str parts = media_param(&s->type, "type");
+    bool       multipart = is_media(&s->type, "multipart/related");
+    bool       file = multipart ? parts.len == 0 || str_eq(parts, STR("application/dicom"))
+                                : is_media(&s->type, "application/dicom");
+    if (!file) {
+        http_error(s->r, 415, "unsupported", "a body of this type is not taken");
+    }
+    return file;
+}
+
+static bool check_accept(struct store *s)
+{
+    static const struct accept_offer offers[] = {
+        {"application/dicom+json", NULL, false, false},
+        {"application/json", NULL, false, false},
+        {"application/dicom+xml", NULL, false, false},
+    };
+
+    struct errmsg e = {0};
+    struct accept header = {0}, query = {0};
+    size_t        at = 0;
+    enum err      rc = accept_parse(http_header(s->r, "Accept"), http_arena(s->r), &header, &e);
+    if (rc == ERR_OK) {
+        rc = accept_parse(http_query(s->r, "accept"), http_arena(s->r), &query, &e);
+    }
+    if (rc != ERR_OK) {
+        http_error(s->r, 400, "syntax", "Accept: %s", e.text);
+        return false;
+    }
+    if (accept_choose(&header, &query, offers, 3, &at) != ERR_OK) {
+        http_error(s->r, 406, "unsupported", "answers are application/dicom+json or +xml");
+        return false;
+    }
+    s->xml = at == 2;
+    return true;
+}
+
+/* ---- the body ----------------------------------------------------------------------------- */
+
+static void part_begin(struct store *s, struct str type)
+{
+    struct media_type                m;
+    CLEANUP(arena_done) struct arena a;
+    arena_init(&a, LIMIT_HTTP_MEMORY);
+    store_file_begin(&s->file);
+    if (type.len > 0 &&
+        (media_parse(type, &a, &m, &s->file.why) != ERR_OK || !is_media(&m, "application/dicom"))) {
+        s->file.rc = err_set(&s->file.why, ERR_SYNTAX, "a part that is not application/dicom");
+    }
+}
+
+static void part_event(struct store *s, const struct multipart *m, enum multipart_what what,
+                       struct bytes data)
+{
+    switch (what) {
+    case MULTIPART_HEAD: part_begin(s, multipart_header(m, "content-type")); break;
+    case MULTIPART_DATA: store_file_add(&s->file, data); break;
+    case MULTIPART_END: store_file_end(&s->file); break;
+    case MULTIPART_DONE:
+    default: break;
+    }
+}
+
+/* All that is in a piece of the body. */
+static enum err take_parts(struct store *s, struct multipart *m, struct bytes in, struct errmsg *e)
+{
+    enum multipart_what what = MULTIPART_DONE;
+    struct bytes        data = {0};
+    enum err            rc;
+    while ((rc = multipart_next(m, &in, &what, &data, e)) == ERR_OK) {
+        part_event(s, m, what, data);
+    }
+    return rc == ERR_MORE ? ERR_OK : rc;
+}
+
+/* What is wrong with a body is said when it has come; what of it was stored stays. */
+static enum err read_rest(struct store *s, struct errmsg *e)
+{
+    struct bytes piece;
+    enum err     rc;
+    while ((rc = upload_read(s->u, &piece, e)) == ERR_OK && piece.len > 0) {
+    }
+    return rc;
+}
+
+/* *ret_bad: what is wrong with the body.  Not ERR_OK: the sender has gone. */
+static enum err read_parts(struct store *s, enum err *ret_bad, struct errmsg *bad, struct errmsg *e)
+{
+    CLEANUP(multipart_done) struct multipart m;
+    struct bytes                             piece = {0};
+    enum err                                 net = ERR_OK;
+    *ret_bad = multipart_init(&m, media_param(&s->type, "boundary"), bad);
+    while (*ret_bad == ERR_OK && (net = upload_read(s->u, &piece, e)) == ERR_OK && piece.len > 0) {
+        *ret_bad = take_parts(s, &m, piece, bad);
+    }
+    if (net == ERR_OK && *ret_bad != ERR_OK) {
+        net = read_rest(s, e);
+    } else if (net == ERR_OK) {
+        *ret_bad = multipart_end(&m, bad);
+    }
+    if (m.in_part) {
+        store_file_abort(&s->file);
+    }
+    return net;
+}
+
+static enum err read_single(struct store *s, struct errmsg *e)
+{
+    struct bytes piece = {0};
+    enum err     net;
+    store_file_begin(&s->file);
+    while ((net = upload_read(s->u, &piece, e)) == ERR_OK && piece.len > 0) {
+        store_file_add(&s->file, piece);
+    }
+    if (net == ERR_OK) {
+        store_file_end(&s->file);
+    } else {
+        store_file_abort(&s->file);
+    }
+    return net;
+}
+
+static void store_body(struct store *s)
+{
+    struct errmsg e = {0}, bad_why = {0};
+    enum err      bad = ERR_OK;
+    enum err      net = is_media(&s->type, "application/dicom") ? read_single(s, &e)
+                                                                : read_parts(s, &bad, &bad_why, &e);
+    if (net != ERR_OK) {
+        log_info("store.broken", "tenant=%s stored=%u failed=%u", s->actor.tenant, s->told.stored,
+                 s->told.failed);
+    } else if (bad != ERR_OK) {
+        http_error(s->r, bad == ERR_LIMIT ? 413 : 400, err_name(bad), "%s", bad_why.text);
+    } else {
+        told_answer(&s->told, s->r, s->xml);
+    }
+}
+
+static void store(struct upload *u, struct http_request *r, void *arg)
+{
+    struct store  s = {.w = arg, .r = r, .u = u};
+    struct errmsg e = {0};
+    if (!web_actor(s.w, r, ACT_STORE, &s.actor) || !check_study(&s) || !check_type(&s) ||
+        !check_accept(&s)) {
+        return;
+    }
+    if (told_init(&s.told, web_root(r), s.study, &e) != ERR_OK) {
+        http_fail(r, ERR_NOMEM, &e);
+        return;
+    }
+    s.file = (struct store_file){
+        .archive = s.w->archive,
+        .told = &s.told,
+        .from = {.tenant_id = s.actor.tenant_id,
+                 .tenant = str_of(s.actor.tenant),
+                 .calling = STR("STOW-RS"),
+                 .called = str_of(s.actor.tenant),
+                 .address = arena_str(http_arena(r), http_peer(r)),
+                 .study_uid = s.study},
+    };
+    store_body(&s);
+    told_done(&s.told);
+}
+
+static void begin(struct http_request *r, void *arg)
+{
+    struct web *w = arg;
+    upload_begin(w->uploads, r, store, w);
+}
+
+const struct web_route store_routes[] = {
+    {.method = HTTP_POST, .pattern = "/studies", .begin = begin, .handle = upload_end},
+    {.method = HTTP_POST, .pattern = "/studies/{study}", .begin = begin, .handle = upload_end},
+};
+const size_t store_routes_n = sizeof(store_routes) / sizeof(store_routes[0]);
