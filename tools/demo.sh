@@ -28,6 +28,13 @@ if [ ! -e "$data/demo-is-made" ]; then
     rm -rf "$files"
     touch "$data/demo-is-made"
 fi
+if [ ! -e "$data/demo-tokens" ]; then # kept in clear for the demo alone: a node knows only their hashes
+    (umask 077; for t in PURPAN CLINIQUE CABINET; do
+        $g token add --tenant $t --role radiologist --data "$data"
+    done >"$data/demo-tokens.new")
+    mv "$data/demo-tokens.new" "$data/demo-tokens"
+fi
+mapfile -t token <"$data/demo-tokens"
 
 cat <<EOF
 
@@ -37,6 +44,14 @@ Garonne demo region — three tenants, each behind its AE title, all on one port
   PURPAN     PURPAN     hospital: a head CT of 108 images, a chest radiograph
   CLINIQUE   CLINIQUE   clinic: a knee MR of two series
   CABINET    CABINET    practice: a chest radiograph, an SR, an ECG, RT, compressed images
+
+Open in a browser (each link signs in; do not pass it on):
+
+  PURPAN     http://127.0.0.1:8080/#token=${token[0]}
+  CLINIQUE   http://127.0.0.1:8080/#token=${token[1]}
+  CABINET    http://127.0.0.1:8080/#token=${token[2]}
+
+Arrows choose a study, Enter reads it, V opens the full viewer at the same slice, ? tells the keys.
 
 Try, in another terminal (DCMTK):
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Layers, banned calls, format, file sizes, shell and clang-tidy.  LINT_FAST=1 leaves clang-tidy out.
+# Layers, banned calls, format, file sizes, shell, clang-tidy, TypeScript.  LINT_FAST=1 leaves the last two out.
 set -u
 cd "$(dirname "$0")/.."
 rc=0
@@ -19,6 +19,9 @@ if [ "${LINT_FAST:-0}" = 0 ]; then
     ninja -C build $(ninja -C build -t targets all | grep -oE '^[^:]*tags\.h' | head -1) >/dev/null
     git ls-files --cached --others --exclude-standard 'src/*.c' | grep -vE '_(test|fuzz)\.c$|fuzz_main' | xargs -P "$(nproc)" -I@ \
         clang-tidy --quiet @ -- -std=gnu17 -D_GNU_SOURCE -Isrc -Ibuild -Ibuild/src 2>/dev/null | grep -E 'error|warning' && rc=1
+fi
+if [ "${LINT_FAST:-0}" = 0 ] && [ -d web/node_modules ]; then
+    (cd web && node_modules/.bin/tsc --noEmit && node_modules/.bin/eslint src) || rc=1
 fi
 [ $rc = 0 ] && echo "lint: clean"
 exit $rc

@@ -69,6 +69,11 @@ class Reader {
 
   private fromHash(): { series: number; frame: number } | undefined {
     const h = new URLSearchParams(location.hash.slice(1));
+    const sop = h.get('sop');
+    if (sop) {
+      const holder = this.study.series.findIndex((s) => s.frames.some((f) => f.sop === sop));
+      return holder < 0 ? undefined : { series: holder, frame: this.study.series[holder]!.frames.findIndex((f) => f.sop === sop) };
+    }
     const series = this.study.series.findIndex((s) => s.uid === h.get('series'));
     const frame = Number(h.get('image') ?? '1') - 1;
     return series >= 0 && this.study.series[series]!.frames[frame] ? { series, frame } : undefined;

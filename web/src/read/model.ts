@@ -81,7 +81,7 @@ function factsOf(s: RawSeries, i: number): Facts {
     const v = (values as unknown[])[i];
     if (v !== null && v !== undefined) f[key] = v;
   }
-  return f as Facts;
+  return f;
 }
 
 /** Distance along the normal of the slice's plane. */

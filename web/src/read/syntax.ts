@@ -18,7 +18,8 @@ export function wayOf(f: { syntax?: string; photo?: string; samples?: number; al
   const way = JPHC[f.syntax ?? ''];
   const grey = photo === 'MONOCHROME1' || photo === 'MONOCHROME2';
   if (way && (grey || photo === 'RGB' || photo.startsWith('YBR_RCT') || photo.startsWith('YBR_ICT'))) return way;
-  if (f.syntax === '1.2.840.10008.1.2.4.50') return 'jpeg';
+  // A browser takes three components for YCbCr, whatever the image says.
+  if (f.syntax === '1.2.840.10008.1.2.4.50' && f.stored === 8 && (grey || photo.startsWith('YBR_FULL'))) return 'jpeg';
   const plain = (grey && (f.samples ?? 1) === 1) || photo === 'RGB';
   return plain && (f.alloc === 8 || f.alloc === 16) ? 'raw' : 'rendered';
 }
