@@ -72,8 +72,30 @@ static enum err read_header(struct run *q, const struct object *o, struct dset *
     return rc;
 }
 
-static enum err search_images(struct run *q, const struct series_ids *ids, struct errmsg *e)
+/* What no header holds, because it is of all images together. */
+static enum err put_sums(struct dset *header, const struct dset *row, struct errmsg *e)
 {
+    static const uint32_t tags[] = {
+        DT_ModalitiesInStudy,
+        DT_SOPClassesInStudy,
+        DT_NumberOfStudyRelatedSeries,
+        DT_NumberOfStudyRelatedInstances,
+        DT_NumberOfSeriesRelatedInstances,
+    };
+
+    for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+        const struct elem *el = dset_find(row, tags[i]);
+        enum err           rc = el != NULL ? dset_copy(header, row, el) : ERR_OK;
+        if (rc != ERR_OK) {
+            return err_set(e, rc, "no memory for the header of an image");
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err search_images(struct run *q, const struct find_row *row, struct errmsg *e)
+{
+    const struct series_ids         *ids = &row->ids;
     CLEANUP(arena_done) struct arena list;
     arena_init(&list, LIMIT_OBJECT_LIST);
     struct object *o;
@@ -88,7 +110,8 @@ static enum err search_images(struct run *q, const struct series_ids *ids, struc
             archive_tell(q->a, o[i].path, why.text);
             continue;
         }
-        rc = tell(q, ids, header, e);
+        rc = put_sums(header, row->dset, e);
+        rc = rc == ERR_OK ? tell(q, ids, header, e) : rc;
     }
     return rc;
 }
@@ -101,7 +124,7 @@ static enum err search_rows(struct run *q, struct find *f, struct errmsg *e)
         arena_init(&q->row, LIMIT_FIND_ROW);
         enum err rc = find_next(f, &q->row, &row, e);
         if (rc == ERR_OK) {
-            rc = q->s->level == LEVEL_IMAGE ? search_images(q, &row.ids, e)
+            rc = q->s->level == LEVEL_IMAGE ? search_images(q, &row, e)
                                             : tell(q, &row.ids, row.dset, e);
         } else if (rc == ERR_NOTFOUND) {
             return ERR_OK;

@@ -1,4 +1,6 @@
 /* QIDO-RS, PS3.18 10.6: studies, series and instances, at every level and relational. */
+#include <assert.h>
+
 #include "archive/search.h"
 #include "base/jsonw.h"
 #include "base/log.h"
@@ -10,7 +12,8 @@
 #include "http/multipart.h"
 
 /* What an answer holds without being asked, by level: tables 10.6.3-3 to -5. */
-static const uint32_t study_fields[] = {DT_StudyDate,
+static const uint32_t study_fields[] = {DT_TimezoneOffsetFromUTC,
+                                        DT_StudyDate,
                                         DT_StudyTime,
                                         DT_AccessionNumber,
                                         DT_ModalitiesInStudy,
@@ -25,7 +28,8 @@ static const uint32_t study_fields[] = {DT_StudyDate,
                                         DT_StudyID,
                                         DT_NumberOfStudyRelatedSeries,
                                         DT_NumberOfStudyRelatedInstances};
-static const uint32_t series_fields[] = {DT_Modality,
+static const uint32_t series_fields[] = {DT_TimezoneOffsetFromUTC,
+                                         DT_Modality,
                                          DT_SeriesDescription,
                                          DT_SeriesInstanceUID,
                                          DT_SeriesNumber,
@@ -36,9 +40,10 @@ static const uint32_t series_fields[] = {DT_Modality,
                                          DT_PerformedProcedureStepStartDate,
                                          DT_PerformedProcedureStepStartTime,
                                          DT_RequestAttributesSequence};
-static const uint32_t image_fields[] = {DT_SOPClassUID,   DT_SOPInstanceUID, DT_InstanceNumber,
-                                        DT_Rows,          DT_Columns,        DT_BitsAllocated,
-                                        DT_NumberOfFrames};
+static const uint32_t image_fields[] = {
+    DT_TimezoneOffsetFromUTC, DT_SOPClassUID,   DT_SOPInstanceUID,
+    DT_InstanceNumber,        DT_Rows,          DT_Columns,
+    DT_BitsAllocated,         DT_NumberOfFrames};
 
 static const struct {
     const uint32_t *tags;
@@ -92,9 +97,9 @@ static enum err retrieve_url(const struct answer *a, struct dset *to)
     CLEANUP(buf_done) struct buf url;
     buf_init(&url, LIMIT_HTTP_MEMORY);
     buf_str(&url, a->root);
-    for (int i = LEVEL_STUDY; i <= (int)a->level; i++) {
-        buf_str(&url, str_of(parts[i - LEVEL_STUDY].step));
-        buf_str(&url, dset_str(to, parts[i - LEVEL_STUDY].tag));
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && i <= a->level - LEVEL_STUDY; i++) {
+        buf_str(&url, str_of(parts[i].step));
+        buf_str(&url, dset_str(to, parts[i].tag));
     }
     return url.err != ERR_OK
                ? url.err
@@ -105,6 +110,7 @@ static enum err fill(const struct answer *a, const struct dset *d, struct dset *
 {
     static const uint32_t uids[] = {DT_StudyInstanceUID, DT_SeriesInstanceUID, DT_SOPInstanceUID};
 
+    assert(a->level >= LEVEL_STUDY && a->level <= LEVEL_IMAGE);
     enum err rc = dset_put_str(to, DT_SpecificCharacterSet, STR("ISO_IR 192"));
     for (size_t i = 0; a->q->include_all && i < d->n && rc == ERR_OK; i++) {
         rc = d->elems[i].left_out ? ERR_OK : copy(to, d, &d->elems[i].tag, 1);

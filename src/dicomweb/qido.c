@@ -46,7 +46,9 @@ static enum err put_value(struct dset *d, uint32_t tag, struct str v, struct err
     } else if (vr == VR_UI) {
         struct str copy = arena_str(d->arena, v);
         for (char *p = (char *)(uintptr_t)copy.ptr; copy.ptr != NULL && p < copy.ptr + v.len; p++) {
-            *p = *p == ',' ? '\\' : *p;
+            if (*p == ',') {
+                *p = '\\';
+            }
         }
         rc = copy.ptr == NULL ? ERR_NOMEM : dset_put_str(d, tag, copy);
     } else if (binary) {

@@ -69,11 +69,13 @@ static bool reason_read(struct http_request *r, struct reject *to)
     return true;
 }
 
-static void change(struct http_request *r, struct web *w, const struct actor *by, struct reject *x)
+static void change(struct http_request *r, struct web *w, const struct actor *by,
+                   const struct reject *asked)
 {
     char          who[128];
     struct errmsg e = {0};
     uint64_t      n = 0;
+    struct reject full = *asked, *x = &full;
     (void)snprintf(who, sizeof(who), "token %lld %s", (long long)by->token_id, by->name);
     x->who = str_of(who);
     x->tenant_id = by->tenant_id;

@@ -75,7 +75,7 @@ def test_series_and_instances_are_found_relationally_too(t):
     for path, want in (("/series", 3), ("/instances", 6), (f"/studies/{study}/series", 1), (f"/studies/{study}/instances", 3),
                        (f"/studies/{study}/series/{series}/instances", 3), ("/series?Modality=MR", 1), ("/instances?Modality=MR", 2),
                        ("/series?PatientName=DUPONT*", 1), (f"/studies/{study}/series/{second.SeriesInstanceUID}/instances", 0),
-                       (f"/studies/{study}/instances?InstanceNumber=100002", 1), ("/studies/1.2.3/series", 0), ("/instances?Rows=64", 6),
+                       (f"/studies/{study}/instances?InstanceNumber=100002", 1), ("/studies/1.2.3/series", 0), ("/instances?Rows=64", 6), ("/instances?ModalitiesInStudy=MR", 2), ("/series?ModalitiesInStudy=MR", 1),
                        ("/instances?Rows=65", 0)):
         rows, _ = ask(n, path, a)
         check(len(rows) == want, path, len(rows))
@@ -83,7 +83,8 @@ def test_series_and_instances_are_found_relationally_too(t):
     check(row["00280010"]["Value"] == [64] and row["00180060"]["Value"] == [120] and "00080070" in row and "00280030" in row, row)
     check("00100010" not in row, "what the path says is not repeated")
     check(row["00081190"]["Value"][0].endswith("/instances/" + row["00080018"]["Value"][0]))
-    check("00100010" in ask(n, "/instances?limit=1", a)[0][0], "without a path it is")
+    row = ask(n, "/instances?PatientID=P1&limit=1", a)[0][0]
+    check("00100010" in row and row["00201208"]["Value"] == [3] and row["00080061"]["Value"] == ["CT"], "without a path it is")
     check("00280100" in ask(n, f"/studies/{study}/instances?includefield=all&limit=1", a)[0][0])
 
 
