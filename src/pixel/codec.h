@@ -27,24 +27,32 @@ struct codec_syntax {
 /* NULL: no syntax of pixels that we know (video, JPIP). */
 const struct codec_syntax *codec_of(struct str syntax_uid);
 
-/* One frame.  said: what the data set claims; *ret: what came out (stream and data set disagree in
- * real files: the stream wins for bits and size, ERR_SYNTAX when the number of pixels differs).
- * Colour comes out as RGB where the stream says how (JPEG 2000 MCT, JPEG with a YBR photometric
- * interpretation): ret->photometric tells.  out: appended.  ERR_SYNTAX: broken stream, with what
- * the library said; ERR_UNSUPPORTED; ERR_LIMIT. */
-enum err codec_decode(const struct codec_syntax *s, const struct image *said, struct bytes stream,
-                      struct image *ret, struct buf *out, struct errmsg *e) MUST_USE;
-
 struct codec_opts {
     uint32_t quality; // JPEG baseline, 1 to 100; 0: 90
-    uint32_t levels;  // wavelet decompositions; 0: 5
-    uint32_t reduce;  // decode only (J2K, HTJ2K): resolution levels left out
+    uint32_t levels;  // wavelet decompositions; 0: 5, or more where PS3.5 10.18 wants a thumbnail
+    uint32_t reduce;  // decode only (J2K, HTJ2K): resolution levels left out, as far as there are
 };
 
-/* One native frame to a bit stream: exact unless s->lossless is false.  ret: the image as the new
- * data set must describe it (photometric YBR_FULL_422 of JPEG, YBR_RCT of J2K, planar false).
- * HTJ2K RPCL (1.2.840.10008.1.2.4.202) has RPCL progression and a TLM marker.  ERR_UNSUPPORTED with
- * the reason: 32 bit, float, 1 bit, palette colour where a lossy syntax would ruin it ... */
-enum err codec_encode(const struct codec_syntax *s, const struct image *i, struct bytes pixels,
-                      const struct codec_opts *o, struct image *ret, struct buf *out,
-                      struct errmsg *e) MUST_USE;
+struct codec_in {
+    struct image             image; // decode: what the data set claims; encode: what the pixels are
+    struct bytes             data;  // the bit stream, all fragments joined; one native frame
+    const struct codec_opts *opts;  // NULL: all defaults
+};
+
+/* One frame.  *ret: what came out.  Stream and data set disagree in real files: the stream wins for
+ * rows, columns and for bits that would not fit; else the data set keeps its bits, and signed
+ * samples get their sign extended to the allocated bits.  Never planar.  Colour comes out as RGB
+ * where the stream says how (JPEG 2000 MCT, JPEG with a YBR photometric interpretation):
+ * ret->photometric tells.  out: appended, and left alone on failure.  ERR_SYNTAX: broken stream,
+ * with what the library said, or another number of pixels or samples than claimed;
+ * ERR_UNSUPPORTED; ERR_LIMIT. */
+enum err codec_decode(const struct codec_syntax *s, const struct codec_in *in, struct image *ret,
+                      struct buf *out, struct errmsg *e) MUST_USE;
+
+/* One native frame to a bit stream: exact where s->lossless.  ret: the image as the new data set
+ * must describe it (photometric YBR_FULL_422 of JPEG, YBR_RCT of J2K, planar false; native
+ * YBR_FULL_422 becomes YBR_FULL).  HTJ2K RPCL (1.2.840.10008.1.2.4.202) has RPCL progression and a
+ * TLM marker.  ERR_UNSUPPORTED with the reason: 32 bit, float, 1 bit, bits in use besides those
+ * stored, palette colour where a lossy syntax would ruin it ... */
+enum err codec_encode(const struct codec_syntax *s, const struct codec_in *in, struct image *ret,
+                      struct buf *out, struct errmsg *e) MUST_USE;
