@@ -125,6 +125,8 @@ enum {
     /* dicomweb */
     LIMIT_UPLOADS = 256,            // bodies being stored at once: a thread and a ring each
     LIMIT_UPLOAD_BYTES = 256 << 10, // between the network and such a thread
+    LIMIT_STORE_TEXT = 32 << 20,    // metadata of one part: 3,000 images in JSON are 12 MB
+    LIMIT_STORE_MODEL = 512 << 20,  // data sets of one such request
     LIMIT_STORE_ANSWER = 64 << 20,  // what became of 100,000 instances of one request
     LIMIT_QIDO_PAGE = 5000,         // matches in one answer; the caller asks for the next ones
     LIMIT_QIDO_ANSWER = 128 << 20,  // such a page of wide rows

@@ -1,5 +1,5 @@
 #include "base/log.h"
-#include "dicomweb/store_priv.h"
+#include "dicomweb/store_model.h"
 #include "http/multipart.h"
 
 /* One request. */
@@ -10,9 +10,12 @@ struct store {
     struct actor         actor;
     struct str           study; // of the URL, or empty
     struct media_type    type;  // of the body
-    bool                 xml;   // the answer
+    bool                 multipart;
+    bool                 xml; // the answer
     struct told          told;
+    bool                 by_model; // metadata and bulk data, else files
     struct store_file    file;
+    struct store_model   model;
 };
 
 /* ---- before the body ---------------------------------------------------------------------- */
@@ -39,14 +42,20 @@ static bool check_type(struct store *s)
         http_error(s->r, 400, "syntax", "Content-Type: %s", type.ptr == NULL ? "missing" : e.text);
         return false;
     }
-    struct str parts = media_param(&s->type, "type");
-    bool       multipart = is_media(&s->type, "multipart/related");
-    bool       file = multipart ? parts.len == 0 || str_eq(parts, STR("application/dicom"))
-                                : is_media(&s->type, "application/dicom");
-    if (!file) {
-        http_error(s->r, 415, "unsupported", "a body of this type is not taken");
+    struct str        parts = media_param(&s->type, "type");
+    struct media_type m = s->type;
+    s->multipart = is_media(&s->type, "multipart/related");
+    if (s->multipart && media_parse(parts.len > 0 ? parts : STR("application/dicom"),
+                                    http_arena(s->r), &m, &e) != ERR_OK) {
+        http_error(s->r, 400, "syntax", "Content-Type: %s", e.text);
+        return false;
     }
-    return file;
+    s->by_model = is_model_type(&m);
+    if (!s->by_model && !is_media(&m, "application/dicom")) {
+        http_error(s->r, 415, "unsupported", "a body of this type is not taken");
+        return false;
+    }
+    return true;
 }
 
 static bool check_accept(struct store *s)
@@ -78,8 +87,12 @@ static bool check_accept(struct store *s)
 
 /* ---- the body ----------------------------------------------------------------------------- */
 
-static void part_begin(struct store *s, struct str type)
+static void part_begin(struct store *s, struct str type, struct str location)
 {
+    if (s->by_model) {
+        store_model_begin(&s->model, type.len > 0 ? type : media_param(&s->type, "type"), location);
+        return;
+    }
     struct media_type                m;
     CLEANUP(arena_done) struct arena a;
     arena_init(&a, LIMIT_HTTP_MEMORY);
@@ -90,13 +103,33 @@ static void part_begin(struct store *s, struct str type)
     }
 }
 
+static void part_add(struct store *s, struct bytes piece)
+{
+    if (s->by_model) {
+        store_model_add(&s->model, piece);
+    } else {
+        store_file_add(&s->file, piece);
+    }
+}
+
+static void part_end(struct store *s)
+{
+    if (s->by_model) {
+        store_model_end(&s->model);
+    } else {
+        store_file_end(&s->file);
+    }
+}
+
 static void part_event(struct store *s, const struct multipart *m, enum multipart_what what,
                        struct bytes data)
 {
     switch (what) {
-    case MULTIPART_HEAD: part_begin(s, multipart_header(m, "content-type")); break;
-    case MULTIPART_DATA: store_file_add(&s->file, data); break;
-    case MULTIPART_END: store_file_end(&s->file); break;
+    case MULTIPART_HEAD:
+        part_begin(s, multipart_header(m, "content-type"), multipart_header(m, "content-location"));
+        break;
+    case MULTIPART_DATA: part_add(s, data); break;
+    case MULTIPART_END: part_end(s); break;
     case MULTIPART_DONE:
     default: break;
     }
@@ -139,7 +172,7 @@ static enum err read_parts(struct store *s, enum err *ret_bad, struct errmsg *ba
     } else if (net == ERR_OK) {
         *ret_bad = multipart_end(&m, bad);
     }
-    if (m.in_part) {
+    if (m.in_part && !s->by_model) {
         store_file_abort(&s->file);
     }
     return net;
@@ -149,29 +182,45 @@ static enum err read_single(struct store *s, struct errmsg *e)
 {
     struct bytes piece = {0};
     enum err     net;
-    store_file_begin(&s->file);
+    part_begin(s, s->type.full, STR(""));
     while ((net = upload_read(s->u, &piece, e)) == ERR_OK && piece.len > 0) {
-        store_file_add(&s->file, piece);
+        part_add(s, piece);
     }
     if (net == ERR_OK) {
-        store_file_end(&s->file);
-    } else {
+        part_end(s);
+    } else if (!s->by_model) {
         store_file_abort(&s->file);
     }
     return net;
+}
+
+/* The body as a whole.  A full disk while bulk data were spooled is 507. */
+static void refuse(struct store *s, enum err bad, const struct errmsg *why)
+{
+    uint64_t left;
+    bool     room = archive_space(s->w->archive, &left, NULL) == ERR_OK;
+    if (bad == ERR_SYNTAX || bad == ERR_MORE) {
+        http_error(s->r, 400, err_name(bad), "%s", why->text);
+    } else if (bad == ERR_LIMIT && !room) {
+        http_error(s->r, 507, err_name(bad), "%s", why->text);
+    } else {
+        http_fail(s->r, bad, why);
+    }
 }
 
 static void store_body(struct store *s)
 {
     struct errmsg e = {0}, bad_why = {0};
     enum err      bad = ERR_OK;
-    enum err      net = is_media(&s->type, "application/dicom") ? read_single(s, &e)
-                                                                : read_parts(s, &bad, &bad_why, &e);
+    enum err      net = s->multipart ? read_parts(s, &bad, &bad_why, &e) : read_single(s, &e);
+    if (net == ERR_OK && bad == ERR_OK && s->by_model) {
+        bad = store_model_commit(&s->model, &bad_why);
+    }
     if (net != ERR_OK) {
         log_info("store.broken", "tenant=%s stored=%u failed=%u", s->actor.tenant, s->told.stored,
                  s->told.failed);
     } else if (bad != ERR_OK) {
-        http_error(s->r, bad == ERR_LIMIT ? 413 : 400, err_name(bad), "%s", bad_why.text);
+        refuse(s, bad, &bad_why);
     } else {
         told_answer(&s->told, s->r, s->xml);
     }
@@ -199,7 +248,10 @@ static void store(struct upload *u, struct http_request *r, void *arg)
                  .address = arena_str(http_arena(r), http_peer(r)),
                  .study_uid = s.study},
     };
+    s.model = (struct store_model){.archive = s.file.archive, .told = &s.told, .from = s.file.from};
+    store_model_init(&s.model);
     store_body(&s);
+    store_model_done(&s.model);
     told_done(&s.told);
 }
 

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pydicom
+import pydicom.encaps
 from pydicom.uid import generate_uid
 
 from lib import *
@@ -356,6 +357,117 @@ def test_a_full_disk_is_507_and_goes_on(t):
         for n in t.nodes:
             n.kill()
         sh("umount", small, ok=None)
+
+
+def model_of(path):
+    """The JSON model of a file with its bulk data by element, pixel data in fragments as a list."""
+    ds = pydicom.dcmread(path)
+    bulk = {}
+
+    def handler(element):
+        at = f"bulk/{len(bulk)}"
+        bulk[at] = element.value
+        return at
+
+    if ds.file_meta.TransferSyntaxUID.is_compressed:
+        bulk["bulk/pixels"] = list(pydicom.encaps.decode_data_sequence(ds.PixelData))
+        del ds.PixelData
+    m = ds.to_json_dict(bulk_data_threshold=64, bulk_data_element_handler=handler)
+    if "bulk/pixels" in bulk:
+        m["7FE00010"] = {"vr": "OB", "BulkDataURI": "bulk/pixels"}
+    return m, bulk
+
+
+def model_body(models, bulk, type, syntax=None, meta=JSON):
+    parts = [(f"Content-Type: {meta}", json.dumps(models).encode() if meta == JSON else models)]
+    for at, data in bulk.items():
+        for one in data if isinstance(data, list) else [data]:
+            kind = type if isinstance(data, list) else "application/octet-stream"
+            kind += f"; transfer-syntax={syntax}" if syntax and isinstance(data, list) else ""
+            parts.append((f"Content-Type: {kind}\r\nContent-Location: {at}", one))
+    return body(parts)
+
+
+def same_object(a, b, what):
+    """But for the character set, which JSON and XML change, and group lengths."""
+    left = {e.tag: e for e in a if e.tag != 0x00080005 and e.tag.element != 0}
+    right = {e.tag: e for e in b if e.tag != 0x00080005 and e.tag.element != 0}
+    check(set(left) == set(right), what, "other elements", set(left) ^ set(right))
+    for tag, e in left.items():
+        if tag == 0x7FE00010 and getattr(a, "fragments", False):
+            check(list(pydicom.encaps.decode_data_sequence(e.value)) == list(pydicom.encaps.decode_data_sequence(right[tag].value)),
+                  what, "other fragments")
+        elif e.VR == "SQ":
+            check(len(e.value) == len(right[tag].value), what, tag)
+            for x, y in zip(e.value, right[tag].value):
+                same_object(x, y, f"{what} {tag}")
+        else:
+            check(str(e.value).strip() == str(right[tag].value).strip() or e.value == right[tag].value, what, tag,
+                  repr(e.value)[:80], "is", repr(right[tag].value)[:80])
+
+
+def test_metadata_and_bulk_data_become_objects(t):
+    n = t.node()
+    w = Web(n)
+    folder = pathlib.Path(pydicom.__file__).parent / "data/test_files"
+    for name, type, said in (("CT_small.dcm", "", False), ("rtplan.dcm", "", False), ("MR_small.dcm", "", False),
+                             ("JPEG-lossy.dcm", "image/jpeg", False), ("SC_rgb_jpeg_dcmtk.dcm", "image/jpeg", False),
+                             ("SC_rgb_jpeg_gdcm.dcm", "image/jpeg", False), ("MR_small_jp2klossless.dcm", "image/jp2", False),
+                             ("MR_small_RLE.dcm", "image/dicom-rle", True), ("SC_rgb_rle_2frame.dcm", "image/dicom-rle", False),
+                             ("MR_small_jpeg_ls_lossless.dcm", "image/jls", True)):
+        path = folder / name
+        m, bulk = model_of(path)
+        ds = pydicom.dcmread(path)
+        ds.SOPInstanceUID = uid()  # some of these files share theirs
+        m["00080018"]["Value"] = [ds.SOPInstanceUID]
+        ds.fragments = ds.file_meta.TransferSyntaxUID.is_compressed
+        status, a = w.post(model_body([m], bulk, type, ds.file_meta.TransferSyntaxUID if said else None), multipart(JSON))
+        check(status == 200, name, status, a)
+        c = w.connect()
+        c.request("GET", "/dicomweb" + path_of(ds), headers={"Authorization": f"Bearer {w.token}",
+                                                             "Accept": "application/dicom; transfer-syntax=*"})
+        got = pydicom.dcmread(io.BytesIO(c.getresponse().read()))
+        if ds.fragments:
+            check(got.file_meta.TransferSyntaxUID == ds.file_meta.TransferSyntaxUID, name, got.file_meta.TransferSyntaxUID)
+        same_object(ds, got, name)
+    n.stop()
+    n.cli("verify")
+
+
+def test_metadata_in_xml_and_several_at_once(t):
+    n = t.node()
+    w = Web(n)
+    tool = str(BUILD / "dicom_xml_test")
+    ds, files = make_series(t.tmp / "in", 3, rows=16, cols=16)
+    parts = []
+    for k, f in enumerate(files):
+        xml = subprocess.run([tool, "to-xml", str(f)], stdout=subprocess.PIPE, check=True).stdout.replace(
+            b'uri="/bulk/7FE00010"', f'uri="http://sender/bulk/{k}"'.encode())
+        parts.append(("Content-Type: application/dicom+xml; transfer-syntax=1.2.840.10008.1.2.1", xml))
+    for k, f in enumerate(files):
+        parts.append((f"Content-Type: application/octet-stream\r\nContent-Location: http://sender/bulk/{k}", pydicom.dcmread(f).PixelData))
+    status, a = w.post(body(parts[:-1]), multipart("application/dicom+xml"))
+    check(status == 202 and len(sops(a)) == 2 and reasons(a) == [0xC000], "one part is missing", status, a)
+    status, a = w.post(body(parts), multipart("application/dicom+xml"))
+    check(status == 200 and len(sops(a)) == 3, status, a)
+    for f in files:
+        c = w.connect()
+        x = pydicom.dcmread(f)
+        c.request("GET", "/dicomweb" + path_of(x), headers={"Authorization": f"Bearer {w.token}",
+                                                            "Accept": "application/dicom; transfer-syntax=*"})
+        same_object(x, pydicom.dcmread(io.BytesIO(c.getresponse().read())), f.name)
+    m, bulk = model_of(files[0])
+    m["00080018"]["Value"] = [uid()]
+    status, a = w.post(model_body([m], bulk, ""), multipart(JSON), path="/studies/1.2.3")
+    check(status == 409 and reasons(a) == [0xA900], status, a)
+    for data, want in ((b"[{", 400), (b"[]", 400), (b"{}", 400), (b"[" * 100000, 400), (b'[{"00080018":{"vr":"XX"}}]', 400)):
+        status, a = w.post(body([data], JSON), multipart(JSON))
+        check(status == want, data[:20], status, a)
+    bomb = b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><NativeDicomModel><DicomAttribute tag="00100020" vr="LO"><Value>&x;' \
+           b"</Value></DicomAttribute></NativeDicomModel>"
+    check(w.post(body([bomb], "application/dicom+xml"), multipart("application/dicom+xml"))[0] == 400, "entities")
+    check(w.post(body([(f"Content-Type: {JSON}", b"[]"), ("Content-Type: image/jpeg", b"x")]), multipart(JSON))[0] == 400, "no location")
+    n.stop()
 
 
 def test_many_small_objects(t):
