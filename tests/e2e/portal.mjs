@@ -198,6 +198,36 @@ const stories = {
     return { here, there };
   },
 
+  /* A large study over a hospital's line: how long until pixels, and until all of them. */
+  async line() {
+    await signIn();
+    await page.waitForTimeout(1500); // people look at the list first
+    const cdp = await context.newCDPSession(page);
+    await cdp.send('Network.enable');
+    await cdp.send('Network.emulateNetworkConditions', { offline: false, latency: 40, downloadThroughput: 2.5e6, uploadThroughput: 2.5e6 });
+    const kinds = [];
+    await page.exposeFunction('sayKind', (k) => kinds.push(k));
+    await page.addInitScript(() => {
+      document.addEventListener('DOMContentLoaded', () => {
+        const el = document.getElementById('state');
+        if (el) new MutationObserver(() => window.sayKind(el.dataset.kind)).observe(el, { attributes: true, attributeFilter: ['data-kind'] });
+      });
+    });
+    await page.focus(`tr[data-uid="${story.study}"] a`);
+    await page.waitForTimeout(1500);
+    const warm = await timed(() => page.keyboard.press('Enter'));
+    const cold = await timed(() => page.goto(`${story.base}/read/${story.study}`)); // without hand-over
+    await page.keyboard.press('End');
+    await exact();
+    return { warm, cold, kinds, frames: (await page.textContent('#place')).split('\n')[1] };
+
+    async function timed(go) {
+      await go();
+      await page.waitForFunction(() => location.pathname.startsWith('/read/') && performance.getEntriesByName('garonne-first-exact').length > 0, null, { timeout: 60000 });
+      return page.evaluate(() => Object.fromEntries(performance.getEntriesByType('mark').map((m) => [m.name.replace('garonne-first-', ''), Math.round(m.startTime)])));
+    }
+  },
+
   /* Any study: what the reader says about it, and whether something is on the canvas. */
   async glance() {
     await signIn();

@@ -168,6 +168,48 @@ def test_the_reader_shows_the_stored_pixels_and_says_that_they_are_exact(t):
     check(r["axe"] == [], *r["axe"])
 
 
+def htj2k(ds, path, pixels):
+    """Writes the image with its pixels as HTJ2K, lowest resolution first, by OpenJPH's own tool."""
+    from pydicom.encaps import encapsulate
+    pgm, j2c = path.with_suffix(".pgm"), path.with_suffix(".j2c")
+    rows, cols = pixels.shape
+    pgm.write_bytes(b"P5\n%d %d\n65535\n" % (cols, rows) + pixels.astype(">u2").tobytes())
+    sh("ojph_compress", "-i", pgm, "-o", j2c, "-reversible", "true", "-prog_order", "RPCL", "-num_decomps", "5")
+    ds.PixelData = encapsulate([j2c.read_bytes()])
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"  # one that pydicom knows, of the same length
+    ds.save_as(str(path), write_like_original=False)
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.100", b"1.2.840.10008.1.2.4.202", 1))
+    pgm.unlink()
+    j2c.unlink()
+
+
+def test_a_large_study_is_soon_on_the_screen_over_a_slow_line(t):
+    p = Portal(t)
+    need("ojph_compress")
+    import numpy
+    import pydicom
+    n = 3000 if os.environ.get("GARONNE_LARGE") else 300
+    y, x = numpy.mgrid[0:512, 0:512]
+    rng = numpy.random.default_rng(7)
+    pixels = (1024 + 800 * numpy.sin(x / 40) * numpy.cos(y / 30) + rng.normal(0, 12, (512, 512))).clip(0, 4095).astype(numpy.uint16)
+    folder = t.tmp / "large"
+    folder.mkdir()
+    ds = lib.make_image(folder / "first.dcm", rows=512, cols=512, WindowCenter="0", WindowWidth="2000", number=100001, sop="1.2.3.100001")
+    htj2k(ds, folder / "first.dcm", pixels)
+    raw = (folder / "first.dcm").read_bytes()
+    for i in range(2, n + 1):
+        b = raw.replace(b"100001", b"%d" % (100000 + i))
+        b = b.replace(b"0\\0\\100001.0", b"0\\0\\%d.0" % (100000 + i))
+        (folder / f"{i}.dcm").write_bytes(b)
+    p.node.cli("import", folder, "--tenant", "PURPAN")
+    r = p.tell("line", study=str(pydicom.dcmread(folder / "first.dcm").StudyInstanceUID))
+    print(f"    {n} images of {len(raw)} bytes, 20 Mb/s, 40 ms: {json.dumps(r)}")
+    check("preview" in r["kinds"] and r["kinds"][-1] == "exact", r["kinds"])
+    check(r["frames"] == f"Image {n} / {n}", r["frames"])
+    check(r["warm"]["pixels"] < 3000, "first pixels after", r["warm"])  # a busy test machine; alone it is under one second
+
+
 def test_the_full_viewer_opens_at_the_same_slice_and_window(t):
     p = Portal(t)
     if not (DIST / "viewer/index.html").exists():

@@ -37,6 +37,7 @@ class Reader {
   private seriesOf = new Map<string, string>();
   private windows = new Map<string, { centre: number; width: number }>(); // that people chose, by series
   private cine = 0;
+  private firstSeen = false;
   private firstExact = false;
 
   constructor() {
@@ -117,6 +118,11 @@ class Reader {
     this.toTell?.();
     this.toTell = undefined;
     this.tellPlace();
+    if (!this.firstSeen && this.view.hasPixels) {
+      this.firstSeen = true;
+      performance.mark('garonne-first-pixels');
+    }
+    if (this.firstSeen && !this.firstExact && this.frame && this.frames.isWhole(this.frame)) this.afterFirst();
   }
 
   /** While scrolling, the last image of the same series stays until the next is there. */
@@ -141,7 +147,6 @@ class Reader {
   private frameChanged(f: Frame): void {
     if (f === this.frame) {
       this.showFrame();
-      if (this.frames.isWhole(f) && !this.firstExact) this.afterFirst();
     }
     this.tellLoaded();
   }

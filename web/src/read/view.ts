@@ -39,6 +39,10 @@ export class View {
     this.plan();
   }
 
+  get hasPixels(): boolean {
+    return this.pixels !== undefined;
+  }
+
   fit(): void {
     this.zoom = 1;
     this.pan = { x: 0, y: 0 };
