@@ -82,6 +82,60 @@ static void count_done(void *arg)
     free(arg);
 }
 
+/* Asleep until another thread has woken it. */
+struct sleep {
+    struct http_request *r;
+    atomic_bool          awake;
+    bool                 said;
+    pthread_t            waker;
+};
+
+static atomic_int sleeper_naps;
+
+static void *wake_it(void *arg)
+{
+    struct sleep *s = arg;
+    if (sleeper_naps != 0) {
+        (void)usleep(20000);
+    }
+    atomic_store(&s->awake, true);
+    http_wake(s->r);
+    return NULL;
+}
+
+static enum err sleep_read(void *arg, uint8_t *to, size_t n, size_t *ret_n)
+{
+    struct sleep *s = arg;
+    if (s->r != NULL && s->waker == 0) {
+        assert_int_equal(pthread_create(&s->waker, NULL, wake_it, s), 0);
+    }
+    if (!atomic_load(&s->awake)) {
+        return ERR_MORE;
+    }
+    *ret_n = s->said ? 0 : 12;
+    assert_true(n >= 12);
+    memcpy(to, "good morning", *ret_n);
+    s->said = true;
+    return ERR_OK;
+}
+
+static void sleep_done(void *arg)
+{
+    struct sleep *s = arg;
+    (void)pthread_join(s->waker, NULL);
+    free(s);
+}
+
+static void sleeper(struct http_request *r, void *arg)
+{
+    struct sleep *s = calloc(1, sizeof(*s));
+    (void)arg;
+    assert_non_null(s);
+    s->r = r;
+    http_answer_stream(r, 200, "text/plain",
+                       &(struct http_stream){.read = sleep_read, .done = sleep_done, .arg = s});
+}
+
 static void stream(struct http_request *r, void *arg)
 {
     struct counter *c = calloc(1, sizeof(*c));
@@ -259,6 +313,7 @@ static const struct http_route routes[] = {
     {.method = HTTP_GET, .pattern = "/s/{study}/{series}", .handle = show},
     {.method = HTTP_GET, .pattern = "/file", .handle = file},
     {.method = HTTP_GET, .pattern = "/stream", .handle = stream},
+    {.method = HTTP_GET, .pattern = "/sleeper", .handle = sleeper},
     {.method = HTTP_POST, .pattern = "/echo", .handle = echo, .max_body = 200000},
     {.method = HTTP_POST,
      .pattern = "/upload",
@@ -580,6 +635,18 @@ static void one_connection_carries_many_requests(void **state)
     assert_true(hear(c, &a, false));
     assert_int_equal(a.status, 200);
     sock_free(c);
+}
+
+static void a_stream_that_has_nothing_sleeps_until_it_is_woken(void **state)
+{
+    static const char get[] = "GET /sleeper HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    CLEANUP(answer_done) struct answer a = {0};
+    (void)state;
+    for (int i = 0; i < 20; i++) { // woken before it sleeps, or after
+        sleeper_naps = i % 2;
+        assert_int_equal(ask(get, &a), 200);
+        assert_true(memmem(a.b.ptr, a.b.len, "good morning", 12) != NULL);
+    }
 }
 
 static void streams_of_known_and_unknown_length(void **state)
@@ -952,6 +1019,7 @@ int main(void)
         cmocka_unit_test(what_is_not_http_is_refused),
         cmocka_unit_test(ranges_and_versions_of_a_file),
         cmocka_unit_test(one_connection_carries_many_requests),
+        cmocka_unit_test(a_stream_that_has_nothing_sleeps_until_it_is_woken),
         cmocka_unit_test(streams_of_known_and_unknown_length),
         cmocka_unit_test(uploads_stream_and_may_be_refused),
         cmocka_unit_test(bodies_nobody_wants_end_the_connection),

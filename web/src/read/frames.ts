@@ -80,6 +80,10 @@ export class Frames {
     return p;
   }
 
+  get isBusy(): boolean {
+    return this.jobs.size > 0;
+  }
+
   isWhole(f: Frame): boolean {
     const p = this.known.get(keyOf(f));
     return p !== undefined && ('error' in p || p.exact || p.rgba === true);

@@ -159,6 +159,7 @@ class Reader {
     setTimeout(() => {
       void thumbnails(this);
       FullViewer.prefetch();
+      this.planWarmFull();
     }, 300);
   }
 
@@ -280,6 +281,22 @@ class Reader {
     };
   }
 
+  /** Builds the full viewer up behind the reader, where there are processors to spare, once nothing more is awaited here. */
+  warmFull(): void {
+    const place = this.place();
+    if (place) this.full.start(place);
+  }
+
+  private planWarmFull(): void {
+    if ((navigator.hardwareConcurrency || 2) < 4) return;
+    const look = setInterval(() => {
+      if (!this.frames.isBusy) {
+        clearInterval(look);
+        this.warmFull();
+      }
+    }, 2000);
+  }
+
   openFull(): void {
     this.stopCine();
     const place = this.place() ?? { series: '', sop: '', frame: 1, invert: false };
@@ -356,6 +373,8 @@ function banner(study: Study): void {
     button('help-button', 'round', '?', openHelp),
     button('full-button', 'primary', say('full'), () => (reader.full.isOpen ? reader.closeFull() : reader.openFull())),
   );
+  // The hand is on its way.
+  $('full-button').addEventListener('pointerenter', () => reader.warmFull(), { once: true });
   document.title = `${name} · Garonne`;
 }
 
