@@ -115,6 +115,7 @@ enum {
     LIMIT_HTTP_DROP = 64 << 10,    // body nobody asked for: read, so that the answer is seen
     LIMIT_HTTP_ARENA = 4 << 20,    // memory of one request, for small answers and parsed questions
     LIMIT_HTTP_BLOCK = 128 << 10,  // asked of a stream at once
+    LIMIT_FRAME_AGE_S = 3600,      // a browser keeps frames: they never change, but a right may end
     LIMIT_FEEDS = 16,              // answers made while they are sent: a thread and a ring each
     LIMIT_FEED_BYTES = 1 << 20,    // between such a thread and the network
     LIMIT_CONVERT_FRONT = 8 << 20, // of an object held back until its first frames are known good

@@ -112,6 +112,9 @@ static const char *document_media(const struct value *v)
     static const char *const safe[] = {"application/pdf", "model/stl",  "model/obj",
                                        "model/mtl",       "image/jpeg", "image/png"};
 
+    if (v->el == NULL) {
+        return NULL;
+    }
     struct str said = dset_str(v->in, DT_MIMETypeOfEncapsulatedDocument);
     for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++) {
         if (v->el->tag == DT_EncapsulatedDocument && str_eq(said, str_of(safe[i]))) {
@@ -237,7 +240,7 @@ static void answer(struct job *j, struct view_image *i, const struct place *plac
     arena_init(&mem, LIMIT_DSET);
     enum err    rc = read_value(i, place, &mem, &v, &e);
     const char *media = rc == ERR_OK ? document_media(&v) : NULL;
-    if (rc == ERR_OK && v.el->encapsulated && place->depth == 0) {
+    if (rc == ERR_OK && v.el != NULL && v.el->encapsulated && place->depth == 0) {
         if (answer_frames(j, i)) {
             return;
         }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "dicom/convert.h"
 #include "dicom/part10.h"
 #include "sys/file.h"
 
@@ -33,7 +34,7 @@ bool is_recodable(const struct web *w, struct str from, struct str to)
 }
 
 enum err convert_object(struct web *w, const struct view_image *i, const char *target,
-                        convert_sink *sink, void *ctx, struct errmsg *e)
+                        transcode_sink *sink, void *ctx, struct errmsg *e)
 {
     CLEANUP(buf_done) struct buf head;
     struct view_window           window = view_data(i);
@@ -52,8 +53,9 @@ enum err convert_object(struct web *w, const struct view_image *i, const char *t
 /* ---- on the feed's thread */
 
 /*
- * One object on its way out.  What a codec refuses often turns out at its first frame: so the
- * object's front is held back, and one that fails within it is left out, head and all.
+ * One object on its way out.  What a codec refuses turns out before the first byte of the data set
+ * (pixel/transcode.h): so the heads in front of it are held back, and an object that fails is left
+ * out, heads and all.
  */
 struct outlet {
     struct feed *feed;
@@ -99,12 +101,12 @@ static enum err put_stored(struct outlet *o, const struct view_image *i, struct 
 }
 
 struct task {
-    struct convert c;
-    bool           first; // nothing was written yet
-    struct view   *views[];
+    struct conversion c;
+    bool              first; // nothing was written yet
+    struct view      *views[];
 };
 
-static const struct convert_plan *plan_of(const struct convert *c, const struct view_image *i)
+static const struct convert_plan *plan_of(const struct conversion *c, const struct view_image *i)
 {
     for (size_t k = 0; k < c->plans; k++) {
         if (str_eq(c->plan[k].stored, i->syntax_uid)) {
@@ -179,7 +181,7 @@ static void done(void *arg)
 }
 
 void convert_answer(struct http_request *r, unsigned status, const char *type,
-                    const struct convert *c)
+                    const struct conversion *c)
 {
     struct task *t =
         calloc(1, sizeof(*t) + c->n_views * sizeof(struct view *)); // allow-banned: done

@@ -2,10 +2,10 @@
 /*
  * Objects in another transfer syntax than the one they lie in, converted while they are sent.
  */
-#include "dicom/convert.h"
 #include "dicomweb/feed.h"
 #include "dicomweb/wado.h"
 #include "http/multipart.h"
+#include "pixel/transcode.h"
 
 enum { CONVERT_TARGETS = 8, CONVERT_PLANS = 32 };
 
@@ -18,7 +18,7 @@ struct convert_plan {
     const char *target; // == stored.ptr: as they lie
 };
 
-struct convert {
+struct conversion {
     struct web              *w;
     struct view            **views;
     size_t                   n_views;
@@ -34,8 +34,8 @@ void part_type(const char *syntax, char ret[128]); // "application/dicom; transf
 bool     is_recodable(const struct web *w, struct str from, struct str to);
 /* The PS3.10 file of the object in the target syntax. */
 enum err convert_object(struct web *w, const struct view_image *i, const char *target,
-                        convert_sink *sink, void *ctx, struct errmsg *e) MUST_USE;
+                        transcode_sink *sink, void *ctx, struct errmsg *e) MUST_USE;
 /* Several objects, or a large one, on a thread of their own; what turns out to be broken is left
  * out.  Takes the references of the views, not their list. */
 void     convert_answer(struct http_request *r, unsigned status, const char *type,
-                        const struct convert *c);
+                        const struct conversion *c);

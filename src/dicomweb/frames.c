@@ -5,8 +5,9 @@
 #include <stdio.h>
 
 #include "base/num.h"
+#include "dicomweb/convert.h"
 #include "dicomweb/frames.h"
-#include "http/multipart.h"
+#include "dicomweb/recode.h"
 #include "sys/file.h"
 
 #define EXPLICIT "1.2.840.10008.1.2.1"
@@ -19,37 +20,59 @@ struct job {
     const uint32_t           *list; // from 0; NULL: all
     size_t                    n;
     const struct syntax      *stored;
-    const char               *media; // of the stored frames
+    const char               *media; // of the stored frames; NULL: they cannot be sent so
 };
 
 /* ---- which form */
 
-enum { OFFERS = 8 };
+static bool is_native(const struct job *j)
+{
+    return j->stored == NULL || !j->stored->encapsulated;
+}
+
+enum { OFFERS = 2 * 2 };
+
+struct offers {
+    struct accept_offer to[OFFERS];
+    bool                stored[OFFERS]; // as they lie
+    size_t              n;
+};
+
+static void offer(struct offers *o, const char *media, const char *syntax, bool by_default,
+                  bool multipart)
+{
+    o->to[o->n++] = (struct accept_offer){
+        .media = media, .syntax = syntax, .by_default = by_default, .multipart = multipart};
+}
 
 /*
- * As stored first, in a multipart and, of one frame, alone; then native.  Viewers ask for
- * application/octet-stream; transfer-syntax=* and mean the stored frame, whatever it is.
+ * As they lie first.  Viewers ask for application/octet-stream; transfer-syntax=* and mean the
+ * stored frame, whatever it is.
  */
-static size_t offers_of(const struct job *j, struct accept_offer to[OFFERS])
+static void offer_all(const struct job *j, struct offers *o, bool multipart)
 {
-    size_t n = 0;
-    bool   native = j->stored == NULL || !j->stored->encapsulated;
-    for (int multipart = 1; multipart >= (j->n == 1 ? 0 : 1); multipart--) {
-        bool m = multipart == 1;
-        to[n++] = (struct accept_offer){
-            .media = j->media, .syntax = j->i->syntax_uid.ptr, .multipart = m, .by_default = true};
-        if (native) {
-            to[n - 1].syntax = EXPLICIT;
-        } else {
-            to[n++] = (struct accept_offer){.media = "application/octet-stream",
-                                            .syntax = j->i->syntax_uid.ptr,
-                                            .multipart = m};
-        }
+    const char *stored = is_native(j) ? EXPLICIT : j->i->syntax_uid.ptr;
+    size_t      first = o->n;
+    if (j->media != NULL) {
+        offer(o, j->media, stored, true, multipart);
     }
-    return n;
+    if (j->media != NULL && !is_native(j)) {
+        offer(o, "application/octet-stream", stored, false, multipart);
+    }
+    for (size_t i = first; i < o->n; i++) {
+        o->stored[i] = true;
+    }
 }
 
 /* ---- as stored */
+
+/* Pixels of a multi-frame image of 1 bit, whose frames begin within bytes; else 0. */
+static uint64_t odd_pixels(const struct job *j)
+{
+    const struct view_frame *v = j->frames->v;
+    bool                     odd = j->frames->n > 1 && v[1].bit != 0;
+    return odd ? (v[1].at - v[0].at) * 8 + v[1].bit : 0;
+}
 
 static uint32_t number_at(const struct job *j, size_t k)
 {
@@ -79,52 +102,46 @@ static enum err put_fragments(struct job *j, struct pieces *p, const struct view
     return rc;
 }
 
-/* A frame of 1-bit pixels that begins within a byte: moved to where a byte begins. */
+/* A frame of 1-bit pixels that begins or ends within a byte: moved to where a byte begins. */
 static enum err put_bits(struct job *j, struct pieces *p, const struct view_frame *f,
                          struct errmsg *e)
 {
     CLEANUP(buf_done) struct buf b;
-    buf_init(&b, LIMIT_VALUE);
-    uint8_t *to = buf_grow(&b, (size_t)f->len + 1);
+    uint64_t                     pixels = odd_pixels(j);
+    size_t                       n = (size_t)((pixels + 7) / 8);
+    buf_init(&b, LIMIT_FRAME);
+    uint8_t *to = f->len <= LIMIT_FRAME / 2 ? buf_grow(&b, (size_t)f->len + 1) : NULL;
     if (to == NULL) {
-        return err_set(e, ERR_LIMIT, "a frame of %llu bytes", (unsigned long long)f->len);
+        return err_set(e, ERR_LIMIT, "a frame of %" PRIu64 " bytes", f->len);
     }
     to[f->len] = 0;
     enum err rc = file_read_full(view_fd(j->i), f->at, to, (size_t)f->len, e);
     for (size_t k = 0; rc == ERR_OK && k < f->len; k++) {
         to[k] = (uint8_t)((unsigned)to[k] >> f->bit | (unsigned)to[k + 1] << (8 - f->bit));
     }
-    b.len--;
+    n = n < f->len ? n : (size_t)f->len;
+    if (rc == ERR_OK && n > 0 && pixels % 8 != 0) {
+        to[n - 1] &= (uint8_t)((1U << pixels % 8) - 1);
+    }
+    b.len = n;
     pieces_buf(p, &b);
     return rc;
 }
 
 /* It is sent as it lies. */
-static bool is_range(const struct view_frame *f)
+static bool is_range(const struct job *j, const struct view_frame *f)
 {
-    return f->fragments <= 1 && f->bit == 0;
+    return f->fragments <= 1 && odd_pixels(j) == 0;
 }
 
 static enum err put_frame(struct job *j, struct pieces *p, size_t k, struct errmsg *e)
 {
     const struct view_frame *f = frame_at(j, k);
-    if (is_range(f)) {
+    if (is_range(j, f)) {
         pieces_file(p, view_fd(j->i), f->at, f->len);
         return ERR_OK;
     }
     return f->fragments > 1 ? put_fragments(j, p, f, e) : put_bits(j, p, f, e);
-}
-
-static void put_head(struct job *j, struct buf *b, const char *boundary, size_t k, const char *type)
-{
-    char       place[400];
-    struct str root = web_root(j->x->r);
-    (void)snprintf(place, sizeof(place), "%.*s/studies/%.*s/series/%.*s/instances/%.*s/frames/%u",
-                   STR_ARG(root), STR_ARG(j->x->key.study_uid), STR_ARG(j->x->key.series_uid),
-                   STR_ARG(j->i->sop_uid), number_at(j, k) + 1);
-    const struct http_pair pairs[] = {{STR("Content-Type"), str_of(type)},
-                                      {STR("Content-Location"), str_of(place)}};
-    multipart_head(b, boundary, k == 0, pairs, 2);
 }
 
 static enum err put_all(struct job *j, struct pieces *p, const char *boundary, const char *type,
@@ -132,9 +149,10 @@ static enum err put_all(struct job *j, struct pieces *p, const char *boundary, c
 {
     CLEANUP(buf_done) struct buf b;
     enum err                     rc = ERR_OK;
+    struct str                   url = instance_url(j->x, j->i);
     buf_init(&b, 1024);
     for (size_t k = 0; rc == ERR_OK && k < j->n; k++) {
-        put_head(j, &b, boundary, k, type);
+        frame_head(&b, boundary, k == 0, type, url, number_at(j, k));
         pieces_buf(p, &b);
         rc = put_frame(j, p, k, e);
     }
@@ -149,13 +167,11 @@ static void answer_stored(struct job *j, bool multipart)
     char                         type[128], boundary[MULTIPART_BOUNDARY];
     struct errmsg                e = {0};
     struct pieces               *p = pieces_new();
-    bool                         native = j->stored == NULL || !j->stored->encapsulated;
     if (p == NULL) {
         http_error(j->x->r, 503, "nomem", "no memory for an answer");
         return;
     }
-    (void)snprintf(type, sizeof(type), "%s; transfer-syntax=%s", j->media,
-                   native ? EXPLICIT : j->i->syntax_uid.ptr);
+    frame_type(j->media, is_native(j) ? EXPLICIT : j->i->syntax_uid.ptr, type);
     buf_init(&whole, 512);
     enum err rc = ERR_OK;
     if (multipart) {
@@ -206,7 +222,7 @@ static enum err find(struct job *j, struct errmsg *e)
         if (number_at(j, k) >= j->frames->n) {
             return err_set(e, ERR_NOTFOUND, "frame %u of %u", number_at(j, k) + 1, j->frames->n);
         }
-        if (!j->x->may_wait && !is_range(frame_at(j, k))) {
+        if (!j->x->may_wait && !is_range(j, frame_at(j, k))) {
             return ERR_MORE;
         }
     }
@@ -222,49 +238,73 @@ static uint32_t list_hash(const struct job *j)
     return h;
 }
 
-static void answer(struct job *j)
+static void send(struct job *j, const struct offers *o, size_t at)
 {
-    struct accept_offer to[OFFERS];
-    size_t              at = 0;
-    j->stored = syntax_find(j->i->syntax_uid);
-    j->media = j->stored != NULL && j->stored->encapsulated ? frame_media(j->i->syntax_uid)
-                                                            : "application/octet-stream";
-    if (j->media == NULL) {
-        http_error(j->x->r, 406, "not_acceptable", "no media type for frames in %.*s",
-                   STR_ARG(j->i->syntax_uid));
-        return;
-    }
-    size_t n = offers_of(j, to);
-    if (!wado_choose(j->x->r, to, n, &at)) {
-        return;
-    }
     /* A range of one frame is one of its own bytes, not of a multipart: viewers that read by
      * resolution level ask for the former and accept the latter. */
     bool ranged = j->n == 1 && http_header(j->x->r, "Range").ptr != NULL;
-    bool multipart = to[at].multipart && !ranged;
-    char form[64];
-    (void)snprintf(form, sizeof(form), "%08" PRIx32 ".%zu%s", list_hash(j), j->n,
-                   multipart ? "m" : "");
-    if (!wado_is_cached(j->x->r, j->i->hash, form, 0)) {
-        answer_stored(j, multipart);
+    bool multipart = o->to[at].multipart && !ranged;
+    char form[128];
+    (void)snprintf(form, sizeof(form), "%08" PRIx32 ".%zu%s%s", list_hash(j), j->n,
+                   multipart ? "m" : "", o->stored[at] ? "" : o->to[at].syntax);
+    if (wado_is_cached(j->x->r, j->i->hash, form, LIMIT_FRAME_AGE_S)) {
+        return;
     }
+    answer_stored(j, multipart);
+}
+
+/* ERR_MORE: the loop must not decode. */
+static enum err answer(struct job *j)
+{
+    struct offers o = {.n = 0};
+    size_t        at = 0;
+    offer_all(j, &o, true);
+    if (j->n == 1) {
+        offer_all(j, &o, false);
+    }
+    if (o.n == 0) {
+        http_error(j->x->r, 406, "not_acceptable", "no media type for frames in %.*s",
+                   STR_ARG(j->i->syntax_uid));
+    } else if (wado_choose(j->x->r, o.to, o.n, &at)) {
+        send(j, &o, at);
+    }
+    return ERR_OK;
+}
+
+/* How the frames lie, if they do. */
+static enum err look(struct job *j, struct errmsg *e)
+{
+    j->stored = syntax_find(j->i->syntax_uid);
+    enum err rc = find(j, e);
+    bool     deflated = j->stored != NULL && j->stored->deflated;
+    if (rc == ERR_UNSUPPORTED && deflated && j->list != NULL) { // nowhere, but can be made
+        *e = (struct errmsg){0};
+        return ERR_OK;
+    }
+    if (rc == ERR_OK && is_native(j)) {
+        bool big = j->stored != NULL && j->stored->big_endian;
+        j->media = big ? NULL : "application/octet-stream";
+    } else if (rc == ERR_OK) {
+        j->media = frame_media(j->i->syntax_uid);
+    }
+    return rc;
 }
 
 enum err frames_answer(struct wado *x, struct view *v, struct view_image *i, const uint32_t *list,
                        size_t n, struct errmsg *e)
 {
     struct job j = {.x = x, .v = v, .i = i, .list = list, .n = n};
-    enum err   rc = find(&j, e);
-    if (rc == ERR_UNSUPPORTED || rc == ERR_MORE) {
-        return rc;
+    enum err   rc = look(&j, e);
+    if (rc == ERR_OK) {
+        rc = answer(&j);
+    } else if (rc != ERR_UNSUPPORTED && rc != ERR_MORE) {
+        not_frames(&j, rc, e);
+        rc = ERR_OK;
     }
     if (rc == ERR_OK) {
-        answer(&j);
-    } else {
-        not_frames(&j, rc, e);
+        view_unref(j.v);
     }
-    view_unref(j.v);
-    return ERR_OK;
+    return rc;
 }
 
 /* ---- of a list in the path */

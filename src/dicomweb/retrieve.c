@@ -1,4 +1,6 @@
 /* WADO-RS, PS3.18 10.4: whole studies, series and instances as PS3.10 files. */
+#include "dicomweb/retrieve.h"
+
 #include <stdio.h>
 
 #include "dicomweb/convert.h"
@@ -8,13 +10,13 @@
 enum { OFFERS = 2 * (CONVERT_TARGETS + 1) };
 
 struct job {
-    struct wado   *x;
-    struct convert c;                   // its views are the job's
-    bool           single;              // one instance: may be sent without multipart
-    const uint8_t *head[CONVERT_PLANS]; // of a part that is not the first
-    size_t         head_len[CONVERT_PLANS];
-    size_t         sent, left_out, converted;
-    uint64_t       tag;
+    struct wado      *x;
+    struct conversion c;                   // its views are the job's
+    bool              single;              // one instance: may be sent without multipart
+    const uint8_t    *head[CONVERT_PLANS]; // of a part that is not the first
+    size_t            head_len[CONVERT_PLANS];
+    size_t            sent, left_out, converted;
+    uint64_t          tag;
 };
 
 /* ---- which form */
@@ -46,7 +48,7 @@ static size_t offers_of(const struct web *w, struct str stored, bool single,
 /* NULL: answered, the Accept header makes no sense or there are too many syntaxes. */
 static struct convert_plan *plan_of(struct job *j, const struct view_image *i)
 {
-    struct convert *c = &j->c;
+    struct conversion *c = &j->c;
     for (size_t k = 0; k < c->plans; k++) {
         if (str_eq(c->plan[k].stored, i->syntax_uid)) {
             return &c->plan[k];
@@ -333,6 +335,29 @@ static void instance(struct http_request *r, struct web *w, bool may_wait)
         (void)wado_choose(r, to, n, &at); // says what there is
     } else if (p != NULL && (may_wait || is_as_stored(p))) {
         answer_instance(&j, i, p);
+    }
+    wado_unref(&v, j.c.n_views);
+}
+
+void retrieve_file(struct wado *x, struct view *v, const struct view_image *i, struct str syntax)
+{
+    struct job           j = {.x = x, .single = true, .c = {.w = x->w, .views = &v, .n_views = 1}};
+    struct convert_plan *p = &j.c.plan[j.c.plans++];
+    syntax = syntax.len == 0 ? STR(EXPLICIT) : syntax;
+    bool stored = str_eq(syntax, STR("*")) || str_eq(syntax, i->syntax_uid);
+    *p = (struct convert_plan){.stored = i->syntax_uid, .possible = stored};
+    p->target = stored ? i->syntax_uid.ptr : NULL;
+    for (size_t k = 0; !p->possible && k < CONVERT_TARGETS; k++) {
+        if (str_eq(syntax, str_of(convert_targets[k]))) {
+            p->possible = is_recodable(x->w, i->syntax_uid, syntax);
+            p->target = convert_targets[k];
+        }
+    }
+    if (p->possible) {
+        answer_instance(&j, i, p);
+    } else {
+        http_error(x->r, 406, "not_acceptable", "stored as transferSyntax=%.*s, not convertible",
+                   STR_ARG(i->syntax_uid));
     }
     wado_unref(&v, j.c.n_views);
 }

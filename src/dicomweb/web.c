@@ -62,10 +62,15 @@ static const struct {
     const struct web_route *routes;
     const size_t           *n;
 } tables[] = {
-    {preflight_routes, &(const size_t){1}}, {find_routes, &find_routes_n},
-    {retrieve_routes, &retrieve_routes_n},  {metadata_routes, &metadata_routes_n},
-    {frame_routes, &frame_routes_n},        {bulk_routes, &bulk_routes_n},
-    {reject_routes, &reject_routes_n},      {store_routes, &store_routes_n},
+    {preflight_routes, &(const size_t){1}},
+    {find_routes, &find_routes_n},
+    {retrieve_routes, &retrieve_routes_n},
+    {metadata_routes, &metadata_routes_n},
+    {frame_routes, &frame_routes_n},
+    {bulk_routes, &bulk_routes_n},
+    {uri_routes, &uri_routes_n},
+    {reject_routes, &reject_routes_n},
+    {store_routes, &store_routes_n},
 };
 
 size_t web_routes(struct web *w, struct http_route to[WEB_ROUTES])

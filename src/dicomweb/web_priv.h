@@ -18,8 +18,8 @@ struct web_route {
 extern const struct web_route find_routes[], retrieve_routes[], metadata_routes[], frame_routes[];
 extern const size_t           find_routes_n, retrieve_routes_n, metadata_routes_n, frame_routes_n;
 
-extern const struct web_route reject_routes[], bulk_routes[];
-extern const size_t           reject_routes_n, bulk_routes_n;
+extern const struct web_route reject_routes[], bulk_routes[], uri_routes[];
+extern const size_t           reject_routes_n, bulk_routes_n, uri_routes_n;
 
 extern const struct web_route store_routes[];
 extern const size_t           store_routes_n;

@@ -80,7 +80,7 @@ void xml_answer(struct wado *x, struct view **v, size_t n, const struct view_ima
                 uint64_t tag)
 {
     CLEANUP(buf_done) struct buf type;
-    struct task                 *t = calloc(1, sizeof(*t) + n * sizeof(v[0])); // allow-banned: done
+    struct task *t = calloc(1, sizeof(*t) + n * sizeof(struct view *)); // allow-banned: done
     buf_init(&type, 512);
     if (t == NULL) {
         wado_unref(v, n);
@@ -90,7 +90,7 @@ void xml_answer(struct wado *x, struct view **v, size_t n, const struct view_ima
     t->one = one;
     t->first = true;
     t->n = n;
-    memcpy(t->views, v, n * sizeof(v[0]));
+    memcpy(t->views, v, n * sizeof(struct view *));
     buf_init(&t->root, 4096);
     buf_fmt(&t->root, "%.*s/studies/%.*s", STR_ARG(web_root(x->r)), STR_ARG(x->key.study_uid));
     multipart_boundary((struct bytes){(const uint8_t *)&tag, sizeof(tag)}, t->boundary);

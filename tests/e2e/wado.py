@@ -1,6 +1,7 @@
 """WADO-RS and WADO-URI (PS3.18 sections 10.4 and 9) against curl, pydicom, npm dicomweb-client and Orthanc."""
 import email
 import gzip
+import hashlib
 import http.client
 import io
 import json
@@ -255,6 +256,28 @@ def test_without_a_named_syntax_it_is_explicit_little_endian(t):
     node.stop()
 
 
+def test_frames_of_one_bit_begin_with_a_byte(t):
+    (t.tmp / "in").mkdir()
+    ds = make_image(t.tmp / "in/x.dcm", modality="OT", rows=7, cols=5, bits=8)
+    bits = [[(i * i + k) % 3 == 0 for i in range(35)] for k in range(4)]
+    pack = lambda v: bytes(sum(b << i for i, b in enumerate(v[at:at + 8])) for at in range(0, len(v), 8))
+    ds.NumberOfFrames, ds.BitsAllocated, ds.BitsStored, ds.HighBit = 4, 1, 1, 0
+    ds.PixelData = pack(sum(bits, []))
+    ds.save_as(t.tmp / "in/x.dcm", write_like_original=False)
+    for sealed in False, True:
+        node = t.node(name=f"data{sealed}", start=not sealed)
+        if sealed:
+            store(node, t.tmp / "in")
+            node.start()
+        else:
+            node.dcmtk("storescu", t.tmp / "in/x.dcm", calling="STORESCU")
+        parts = Web(node).get(of(ds) + "/frames/1,2,3,4", FRAME).want(200).parts()
+        check([b for _, b in parts] == [pack(b) for b in bits], sealed, parts)
+        check((not list(t.tmp.rglob("data*/**/*.tar.open"))) == sealed)
+        node.stop()
+        shutil.rmtree(t.tmp / f"data{sealed}")
+
+
 def test_what_is_not_there_or_no_uid_is_refused(t):
     node, web, sets = sealed(t)
     web.get("/studies/1.2.3", ANY).want(404)
@@ -270,6 +293,139 @@ def test_what_is_not_there_or_no_uid_is_refused(t):
     other = Web(node, "OTHER")
     for path in of(sets[0]), of(sets[0], "study"), of(sets[0]) + "/frames/1", of(sets[0], "series") + "/metadata":
         other.get(path).want(404)
+    node.stop()
+
+
+def test_the_client_of_ohif_reads_all_of_it(t):
+    need("node")
+    if not (SOURCE / "tests/node_modules/dicomweb-client").is_dir():
+        raise Skip("npm ci in tests/ first")
+    node, web, sets = sealed(t)
+    ds = sets[1]
+    out = sh("node", SOURCE / "tests/e2e/dicomweb_client.cjs", SOURCE / "tests", f"http://{web.host}/dicomweb", web.token,
+             ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    got = json.loads(out.splitlines()[-1])
+    pixels = hashlib.sha256(ds.PixelData).hexdigest()
+    check(got["studyMetadata"] == got["seriesMetadata"] == got["series"] == got["study"] == 3, got)
+    check(got["instanceMetadata"] == ds.SOPInstanceUID, got)
+    check(got["frames"] == got["framesStored"] == got["bulk"] == [pixels], got)
+    check(got["bulkRange"] == [100], got)
+    body = web.get(of(ds), "application/dicom; transfer-syntax=*").body
+    check(got["instance"] == hashlib.sha256(body).hexdigest(), got)
+    node.stop()
+
+
+def test_orthanc_retrieves_a_study_from_us(t):
+    plugin = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+    if not os.path.exists(plugin):
+        raise Skip("orthanc-dicomweb is not installed")
+    node, web, sets = sealed(t)
+    o = t.orthanc(Plugins=[plugin], DicomWeb={"Enable": True, "Servers": {"garonne": {
+        "Url": f"http://{web.host}/dicomweb/", "HttpHeaders": {"Authorization": f"Bearer {web.token}"}}}})
+    got = http_json(o.http + "/dicom-web/servers/garonne/retrieve", {
+        "Resources": [{"Study": sets[0].StudyInstanceUID}], "Synchronous": True})
+    check(len(http_json(o.http + "/instances")) == 3, got)
+    for i in http_json(o.http + "/instances"):
+        raw = urllib.request.urlopen(f"{o.http}/instances/{i}/file").read()
+        ds = pydicom.dcmread(io.BytesIO(raw))
+        ours, = [s for s in sets if s.SOPInstanceUID == ds.SOPInstanceUID]
+        check(ds.PixelData == ours.PixelData and ds.PatientName == ours.PatientName)
+    node.stop()
+
+
+def test_wado_uri(t):
+    node, web, sets = sealed(t)
+    ds = sets[0]
+    ask = {"requestType": "WADO", "studyUID": ds.StudyInstanceUID, "seriesUID": ds.SeriesInstanceUID,
+           "objectUID": ds.SOPInstanceUID, "contentType": "application/dicom"}
+    get = lambda **kw: web.get("/wado?" + urllib.parse.urlencode({k: v for k, v in {**ask, **kw}.items() if v is not None}))
+    whole = web.get(of(ds), "application/dicom; transfer-syntax=*").body
+    a = get().want(200, "application/dicom; transfer-syntax=1.2.840.10008.1.2.1")
+    check(a.body == whole)
+    got = pydicom.dcmread(io.BytesIO(get(transferSyntax="1.2.840.10008.1.2").want(200).body))
+    check(got.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2" and got.PixelData == ds.PixelData)
+    get(transferSyntax="1.2.840.10008.1.2.4.100").want(406)
+    get(transferSyntax="x").want(400)
+    get(anonymize="yes").want(400)
+    get(requestType="QIDO").want(400)
+    get(requestType=None).want(400)
+    get(objectUID=None).want(400)
+    get(seriesUID="../..").want(400)
+    get(objectUID="1.2.3").want(404)
+    get(contentType="text/html").want(406)
+    node.stop()
+
+
+def test_a_series_that_still_arrives_is_read(t):
+    node = t.node()
+    web = Web(node)
+    ds, files = make_series(t.tmp / "in", 6)
+    sets = [pydicom.dcmread(f) for f in files]
+    for n in 1, 3, 6:
+        node.dcmtk("storescu", *files[:n], calling="STORESCU")
+        a = web.get(of(sets[n - 1]) + "/frames/1", FRAME).want(200)  # at once, though the view is a moment old
+        check(a.parts()[0][1] == sets[n - 1].PixelData)
+        wait_for(lambda: len(web.get(of(ds, "series") + "/metadata", Accept_Encoding="gzip").want(200).json()) == n, 5)
+        check(len(web.get(of(ds, "study"), ANY).want(200).parts()) == n)
+    check(list((t.tmp / "data").rglob("*.tar.open")), "sealed already")
+    etag = web.get(of(ds, "series") + "/metadata").headers["ETag"]
+    node.dcmtk("storescu", make(t, ds), calling="STORESCU")
+    wait_for(lambda: web.get(of(ds, "series") + "/metadata").headers["ETag"] != etag, 5)
+    node.stop()
+
+
+def make(t, ds):
+    """One image more of the series."""
+    make_image(t.tmp / "more.dcm", study=ds.StudyInstanceUID, series=ds.SeriesInstanceUID, number=99)
+    return t.tmp / "more.dcm"
+
+
+def test_large_objects_stream_in_little_memory_and_a_cancelled_one_frees_all(t):
+    """400 MB of pixels, whole, in ranges, and given up in the middle."""
+    (t.tmp / "in").mkdir()
+    ds = make_image(t.tmp / "in/big.dcm", modality="OT", rows=4096, cols=4096, bits=8)
+    n, size = 24, 4096 * 4096
+    ds.NumberOfFrames = n
+    ds.PixelData = b"".join(bytes([k]) * size for k in range(n))
+    ds.save_as(t.tmp / "in/big.dcm", write_like_original=False)
+    node = t.node("--log", "debug", start=False)
+    store(node, t.tmp / "in")
+    node.start()
+    web = Web(node)
+    web.get(of(ds, "series") + "/metadata").want(200)
+    before = node.rss_kb("VmRSS")
+    fds = lambda: len(os.listdir(f"/proc/{node.p.pid}/fd"))
+    threads = lambda: len(os.listdir(f"/proc/{node.p.pid}/task"))
+    open_before = fds()
+
+    def read(path, accept, take=None):
+        c = http.client.HTTPConnection(web.host, timeout=60)
+        c.request("GET", web.root + path, headers={"Accept": accept, "Authorization": f"Bearer {web.token}"})
+        r = c.getresponse()
+        check(r.status == 200, r.status)
+        got = 0
+        while take is None or got < take:
+            b = r.read(1 << 20)
+            if not b:
+                break
+            got += len(b)
+        c.close()
+        return got, r.headers
+
+    for path, accept in (of(ds), ANY), (of(ds, "study"), ANY), (of(ds), "application/dicom; transfer-syntax=*"), \
+            (of(ds) + "/bulkdata/7FE00010", "application/octet-stream"), \
+            (of(ds), "application/dicom; transfer-syntax=1.2.840.10008.1.2"):  # the last one is converted
+        got, headers = read(path, accept)
+        check(got >= n * size, path, got)
+        check("implicit" if headers.get("Content-Length") is None else int(headers["Content-Length"]) == got)
+        for _ in range(3):
+            read(path, accept, 3 << 20)
+    a = web.get(of(ds) + f"/frames/{n}", "application/octet-stream").want(200)
+    check(a.body == bytes([n - 1]) * size)
+    grown = node.rss_kb() - before
+    check(grown < 60 << 10, f"grew by {grown} KiB")
+    wait_for(lambda: fds() <= open_before, 10)
+    wait_for(lambda: "feed" not in [open(f"/proc/{node.p.pid}/task/{x}/comm").read().strip() for x in os.listdir(f"/proc/{node.p.pid}/task")], 10)
     node.stop()
 
 
