@@ -500,6 +500,46 @@ def test_many_small_objects(t):
     n.stop()
 
 
+DICOMWEB_CLIENT = """
+const { createRequire } = require('module');
+const fs = require('fs');
+class Xhr { // as much of XMLHttpRequest as the client uses
+  open(method, url) { this.method = method; this.url = url; this.head = {}; this.upload = {}; }
+  setRequestHeader(k, v) { this.head[k] = v; }
+  getResponseHeader(k) { return this.answer.headers.get(k); }
+  getAllResponseHeaders() { return [...this.answer.headers].map(([k, v]) => `${k}: ${v}`).join('\\r\\n'); }
+  async send(body) {
+    this.answer = await fetch(this.url, { method: this.method.toUpperCase(), headers: this.head, body });
+    this.status = this.answer.status;
+    this.response = await this.answer.text();
+    this.readyState = 4;
+    this.onreadystatechange();
+  }
+}
+globalThis.XMLHttpRequest = Xhr;
+globalThis.window = globalThis;
+const { api } = createRequire(process.argv[2] + '/')('dicomweb-client');
+const [root, token, ...files] = process.argv.slice(3);
+const client = new api.DICOMwebClient({ url: root, headers: { Authorization: 'Bearer ' + token } });
+const datasets = files.map((f) => { const b = fs.readFileSync(f); return b.buffer.slice(b.byteOffset, b.byteOffset + b.length); });
+client.storeInstances({ datasets }).then(() => console.log('stored'), (e) => { console.log(e); process.exit(1); });
+"""
+
+
+def test_the_viewers_library_stores(t):
+    need("node")
+    if not (SOURCE / "tests/node_modules/dicomweb-client").is_dir():
+        raise Skip("npm ci in tests/ first")
+    n = t.node()
+    w = Web(n)
+    ds, files = make_series(t.tmp / "in", 3)
+    (t.tmp / "store.cjs").write_text(DICOMWEB_CLIENT)
+    check("stored" in sh("node", t.tmp / "store.cjs", SOURCE / "tests", n.http + "/dicomweb", w.token, *files))
+    for f in files:
+        check(w.stored(path_of(pydicom.dcmread(f))) == data_set_bytes(f), "other bytes")
+    n.stop()
+
+
 def test_orthanc_sends(t):
     need("Orthanc")
     plugin = next((p for p in ("/usr/share/orthanc/plugins/libOrthancDicomWeb.so", "/usr/lib/orthanc/libOrthancDicomWeb.so")
