@@ -132,6 +132,11 @@ enum {
     LIMIT_QIDO_PAGE = 5000,         // matches in one answer; the caller asks for the next ones
     LIMIT_QIDO_ANSWER = 128 << 20,  // such a page of wide rows
     LIMIT_REASON = 1024,            // why something is rejected: a few sentences
+    LIMIT_VIEWPORT = 8192,          // a side of a rendered picture that is asked for: an 8K screen
+    THUMBNAIL_SIDE = 128,           // of a thumbnail, unless asked for otherwise
+    LIMIT_CINE_FRAMES = 300,        // of an animation: 10 s of ultrasound; more: every second, ...
+    LIMIT_CINE_BYTES = 128 << 20,   // their frames as they lie
+    LIMIT_HTML = 16 << 20,          // a structured report as text
 
     /* access */
     LIMIT_TOKENS = 1024,            // believed at once: those who read at the same moment

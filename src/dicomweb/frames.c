@@ -310,7 +310,7 @@ enum err frames_answer(struct wado *x, struct view *v, struct view_image *i, con
 /* ---- of a list in the path */
 
 /* "1,2,7": 1 and up, PS3.18 10.4.1.1.6. */
-static bool list_parse(struct http_request *r, uint32_t **ret, size_t *ret_n)
+bool frames_list(struct http_request *r, uint32_t **ret, size_t *ret_n)
 {
     struct str s = http_param(r, "frames");
     size_t     most = 1, k = 0;
@@ -344,7 +344,7 @@ static void frames(struct http_request *r, struct web *w, bool may_wait)
     if (!wado_begin(&x, w, r, may_wait)) {
         return;
     }
-    if (!list_parse(r, &list, &n)) {
+    if (!frames_list(r, &list, &n)) {
         http_error(r, 400, "syntax", "not a list of frame numbers");
         return;
     }

@@ -71,6 +71,7 @@ static const struct {
     {uri_routes, &uri_routes_n},
     {reject_routes, &reject_routes_n},
     {store_routes, &store_routes_n},
+    {rendered_routes, &rendered_routes_n},
 };
 
 size_t web_routes(struct web *w, struct http_route to[WEB_ROUTES])

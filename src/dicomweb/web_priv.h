@@ -23,6 +23,8 @@ extern const size_t           reject_routes_n, bulk_routes_n, uri_routes_n;
 
 extern const struct web_route store_routes[];
 extern const size_t           store_routes_n;
+extern const struct web_route rendered_routes[];
+extern const size_t           rendered_routes_n;
 
 /* As access_actor, for the tenant of the path; CORS headers added. */
 bool       web_actor(struct web *w, struct http_request *r, enum act act, struct actor *ret);

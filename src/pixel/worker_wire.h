@@ -18,6 +18,7 @@
 enum pixel_op {
     PIXEL_OP_DECODE,
     PIXEL_OP_ENCODE,
+    PIXEL_OP_RENDER,
     PIXEL_OP_TEST = 1000, // and more: of test programs only
 };
 
