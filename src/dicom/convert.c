@@ -98,7 +98,123 @@ struct conv {
     enum vr              vr;     // of the open value, as it is written
     uint64_t             left;   // of it
     bool                 odd;
+
+    const struct convert_edit *edit;     // NULL: none
+    size_t                     put;      // elements of edit->put that are written
+    bool                       dropping; // a sequence or pixel data at the top level
+    bool                       has_pixels; // they are written
 };
+
+/* ---- changes at the top level */
+
+enum { HEAD_MAX = 16 };
+
+enum err convert_head(struct conv *c, uint32_t tag, enum vr vr, uint32_t len, struct errmsg *e)
+{
+    enum err rc = out_room(&c->out, HEAD_MAX, e);
+    if (rc == ERR_OK) {
+        head_write(&c->out.stage, c->to, tag, vr, len);
+    }
+    return rc;
+}
+
+enum err convert_delim(struct conv *c, uint32_t tag, uint32_t len, struct errmsg *e)
+{
+    enum err rc = out_room(&c->out, HEAD_MAX, e);
+    if (rc == ERR_OK) {
+        delim_write(&c->out.stage, c->to, tag, len);
+    }
+    return rc;
+}
+
+enum err convert_bytes(struct conv *c, struct bytes b, size_t unit, struct errmsg *e)
+{
+    enum err rc = ERR_OK;
+    if (!c->to->big_endian || unit < 2) {
+        return out_bytes(&c->out, b, e);
+    }
+    while (rc == ERR_OK && b.len > 0) {
+        struct bytes piece = {b.ptr, b.len < STAGE ? b.len : STAGE};
+        b = (struct bytes){b.ptr + piece.len, b.len - piece.len};
+        buf_clear(&c->turned);
+        buf_add(&c->turned, piece);
+        rc = buf_end(&c->turned, &piece);
+        if (rc == ERR_OK) {
+            swap_units(c->turned.ptr, c->turned.len, unit);
+            rc = out_bytes(&c->out, piece, e);
+        }
+    }
+    return rc == ERR_OK ? rc : err_set(e, rc, "no memory to convert");
+}
+
+/* Elements to be put in front of this tag; true: one of them takes its place. */
+static enum err put_until(struct conv *c, uint32_t tag, bool *ret_replaced, struct errmsg *e)
+{
+    const struct dset *d = c->edit->put;
+    enum err           rc = ERR_OK;
+    while (rc == ERR_OK && d != NULL && c->put < d->n && d->elems[c->put].tag <= tag) {
+        const struct elem *el = &d->elems[c->put++];
+        enum vr            vr = vr_written(c->to, el->vr, (uint32_t)el->value.len);
+        rc = convert_head(c, el->tag, el->vr, (uint32_t)el->value.len, e);
+        rc = rc == ERR_OK ? convert_bytes(c, el->value, vr_unit(vr), e) : rc;
+        *ret_replaced = el->tag == tag;
+    }
+    return rc;
+}
+
+static bool is_dropped(const struct convert_edit *edit, uint32_t tag)
+{
+    for (size_t i = 0; i < edit->n_drop; i++) {
+        if (edit->drop[i] == tag) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An element at the top level begins: *ret_out, it is not to be written. */
+static enum err edit_elem(struct conv *c, const struct ds_token *t, bool *ret_out, struct errmsg *e)
+{
+    bool     out = false;
+    bool     pixels = t->tag >= 0x7FE00008 && t->tag <= 0x7FE00010 && c->edit->pixels != NULL;
+    enum err rc = put_until(c, t->tag, &out, e);
+    if (rc == ERR_OK && pixels && !c->has_pixels) {
+        rc = c->edit->pixels(c->edit->ctx, c, e);
+    }
+    c->has_pixels = c->has_pixels || pixels;
+    bool put = c->edit->put != NULL && dset_find(c->edit->put, t->tag) != NULL; // out of order
+    *ret_out = out || pixels || put || is_dropped(c->edit, t->tag);
+    return rc;
+}
+
+/* *ret_out: the token was seen to. */
+static enum err edit_token(struct conv *c, struct dsread *r, const struct ds_token *t,
+                           bool *ret_out, struct errmsg *e)
+{
+    bool begins = t->kind == DS_ELEM || t->kind == DS_SEQ || t->kind == DS_PIXELS;
+    bool replaced = false;
+    if (t->kind == DS_END) {
+        return put_until(c, UINT32_MAX, &replaced, e);
+    }
+    if (c->dropping) {
+        c->dropping = t->depth > 0 || (t->kind != DS_SEQ_END && t->kind != DS_PIXELS_END);
+        if (t->kind == DS_ELEM || t->kind == DS_FRAG) {
+            dsread_skip(r);
+        }
+        *ret_out = true;
+        return ERR_OK;
+    }
+    if (t->depth > 0 || !begins || (t->tag & 0xFFFF) == 0) {
+        return ERR_OK;
+    }
+    enum err rc = edit_elem(c, t, ret_out, e);
+    if (*ret_out && t->kind == DS_ELEM) {
+        dsread_skip(r);
+    } else if (*ret_out) {
+        c->dropping = true;
+    }
+    return rc;
+}
 
 static enum err on_elem(struct conv *c, struct dsread *r, const struct ds_token *t,
                         struct errmsg *e)
@@ -154,11 +270,11 @@ static enum err on_data(struct conv *c, const struct ds_token *t, struct errmsg 
 static enum err on_token(struct conv *c, struct dsread *r, const struct ds_token *t,
                          struct errmsg *e)
 {
-    enum { HEAD_MAX = 16 };
-
     struct buf *b = &c->out.stage;
-    enum err    rc = out_room(&c->out, HEAD_MAX, e);
-    if (rc != ERR_OK) {
+    bool        seen_to = false;
+    enum err    rc = c->edit != NULL ? edit_token(c, r, t, &seen_to, e) : ERR_OK;
+    rc = rc == ERR_OK ? out_room(&c->out, HEAD_MAX, e) : rc;
+    if (rc != ERR_OK || seen_to) {
         return rc;
     }
     switch (t->kind) {
@@ -248,27 +364,37 @@ static enum err convert_open(struct dspull *p, struct conv *c, const struct synt
     return rc;
 }
 
-/* NOLINTNEXTLINE(readability-function-size): seven parameters, agreed between the modules */
-enum err convert_stream(const struct dsrc *src, uint64_t at, const struct syntax *from,
-                        const struct syntax *to, convert_sink *sink, void *ctx, struct errmsg *e)
+enum err convert_run(const struct convert *j, struct errmsg *e)
 {
-    bool same = is_same(from, to);
-    bool raw = same || (from->explicit_vr == to->explicit_vr && from->big_endian == to->big_endian);
-    if (!same && !is_plain(to)) {
-        return err_set(e, ERR_UNSUPPORTED, "no conversion to %s here", to->name);
+    bool same = is_same(j->from, j->to);
+    bool edit = j->edit != NULL;
+    bool raw = !edit && (same || (j->from->explicit_vr == j->to->explicit_vr &&
+                                  j->from->big_endian == j->to->big_endian));
+    if (!edit && !same && !is_plain(j->to)) {
+        return err_set(e, ERR_UNSUPPORTED, "no conversion to %s here", j->to->name);
     }
-    raw = raw && (same || is_plain(from));
-    struct syntax s = same ? as_bytes(from) : *from;
-    struct conv   c = {.to = to};
+    raw = raw && (same || is_plain(j->from));
+    struct syntax s = same && !edit ? as_bytes(j->from) : *j->from;
+    struct conv   c = {.to = j->to, .edit = j->edit};
     struct dspull p;
     buf_init(&c.turned, STAGE + 1); // a window and a pad
-    enum err rc = dspull_init(&p, src, at, &s, LENIENT_ALL & ~(unsigned)LENIENT_SHORT_PIXELS, e);
+    enum err rc =
+        dspull_init(&p, j->src, j->at, &s, LENIENT_ALL & ~(unsigned)LENIENT_SHORT_PIXELS, e);
     if (rc == ERR_OK) {
-        rc = out_init(&c.out, sink, ctx, to->deflated && !same, e);
-        rc = rc == ERR_OK ? convert_open(&p, &c, from, raw, e) : rc;
+        rc = out_init(&c.out, j->sink, j->ctx, j->to->deflated && (edit || !same), e);
+        rc = rc == ERR_OK ? convert_open(&p, &c, j->from, raw, e) : rc;
         out_done(&c.out);
     }
     buf_done(&c.turned);
     dspull_done(&p);
     return rc;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): seven parameters, agreed between the modules */
+enum err convert_stream(const struct dsrc *src, uint64_t at, const struct syntax *from,
+                        const struct syntax *to, convert_sink *sink, void *ctx, struct errmsg *e)
+{
+    const struct convert c = {
+        .src = src, .at = at, .from = from, .to = to, .sink = sink, .ctx = ctx};
+    return convert_run(&c, e);
 }

@@ -20,3 +20,37 @@ bool     is_convertible(const struct syntax *from, const struct syntax *to);
 enum err convert_stream(const struct dsrc *src, uint64_t at, const struct syntax *from,
                         const struct syntax *to, convert_sink *sink, void *ctx,
                         struct errmsg *e) MUST_USE;
+
+/*
+ * The same with changes at the top level, for those who rewrite pixels.  Other data sets than pixel
+ * data in fragments may be written in any syntax.
+ */
+struct conv;
+
+struct convert_edit {
+    const struct dset *put;  // elements that replace those of the same tag, or are new.  No
+                             // sequences; NULL: none
+    const uint32_t    *drop; // elements and sequences that are left out
+    size_t             n_drop;
+    /* Called once, where the pixel data lie (7FE0,0008 to 0010); the old ones are left out. */
+    enum err (*pixels)(void *ctx, struct conv *c, struct errmsg *e);
+    void *ctx;
+};
+
+struct convert {
+    const struct dsrc         *src;
+    uint64_t                   at;
+    const struct syntax       *from, *to;
+    const struct convert_edit *edit; // NULL: none
+    convert_sink              *sink;
+    void                      *ctx;
+};
+
+enum err convert_run(const struct convert *c, struct errmsg *e) MUST_USE;
+
+/* For pixels(): a header (length UINT32_MAX: undefined), an item or delimiter (FFFE,xxxx), and
+ * bytes, little endian units that are turned where the syntax wants it. */
+enum err convert_head(struct conv *c, uint32_t tag, enum vr vr, uint32_t len,
+                      struct errmsg *e) MUST_USE;
+enum err convert_delim(struct conv *c, uint32_t tag, uint32_t len, struct errmsg *e) MUST_USE;
+enum err convert_bytes(struct conv *c, struct bytes b, size_t unit, struct errmsg *e) MUST_USE;

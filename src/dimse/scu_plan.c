@@ -91,6 +91,12 @@ enum err plan_add_object(struct scu_plan *p, struct str class_uid, struct str sy
     return rc;
 }
 
+enum err plan_add_turns(struct scu_plan *p, struct str class_uid, const struct str *syntaxes,
+                        size_t n, struct errmsg *e)
+{
+    return add(p, class_uid, syntaxes, n, e);
+}
+
 enum err plan_add_incoming(struct scu_plan *p, struct str class_uid, const struct str *syntaxes,
                            size_t n, struct errmsg *e)
 {

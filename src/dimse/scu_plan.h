@@ -23,6 +23,9 @@ enum err plan_add_service(struct scu_plan *p, struct str class_uid, struct errms
  * added; these objects need another association. */
 enum err plan_add_object(struct scu_plan *p, struct str class_uid, struct str syntax_uid,
                          struct errmsg *e);
+/* A context more for objects of a class, turned into one of these syntaxes by the caller. */
+enum err plan_add_turns(struct scu_plan *p, struct str class_uid, const struct str *syntaxes,
+                        size_t n, struct errmsg *e);
 /* To receive objects of a class by C-GET, with the SCP role. */
 enum err plan_add_incoming(struct scu_plan *p, struct str class_uid, const struct str *syntaxes,
                            size_t n, struct errmsg *e);

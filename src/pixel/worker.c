@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/lock.h"
+#include "base/utf8.h"
 #include "pixel/worker_wire.h"
 #include "sys/sandbox.h"
 
@@ -172,12 +173,15 @@ static enum err receive(const struct slot *s, struct wire_answer *ret, void *bod
     return ERR_OK;
 }
 
-/* Words of a process that may be in hostile hands: one line of plain ASCII. */
+/* Words of a process that may be in hostile hands: one line of text. */
 static void plain(char text[static 248])
 {
+    struct str is_text;
     text[247] = '\0';
+    bool utf8 = utf8_check((struct bytes){(const uint8_t *)text, strlen(text)}, &is_text);
     for (char *c = text; *c != '\0'; c++) {
-        if (*c < 0x20 || *c > 0x7E) {
+        unsigned char v = (unsigned char)*c;
+        if (v < 0x20 || v == 0x7F || (v > 0x7F && !utf8)) {
             *c = '?';
         }
     }

@@ -56,3 +56,4 @@ int cmd_doctor(int argc, char **argv);
 int cmd_scu(int argc, char **argv); // echo, send, find, get, move
 int cmd_bench(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_transcode(int argc, char **argv);

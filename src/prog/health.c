@@ -42,10 +42,14 @@ static void metrics(struct http_request *r, void *arg)
     struct health               *h = arg;
     struct archive_stats         a;
     struct scp_stats            *s = &h->scp->stats;
+    struct pixel_stats           p = {0};
     uint64_t                     room = 0;
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, LIMIT_VALUE);
     archive_get_stats(h->archive, &a);
+    if (h->scp->pixel != NULL) {
+        pixel_get_stats(h->scp->pixel, &p);
+    }
     (void)archive_space(h->archive, &room, NULL);
 
     const struct {
@@ -73,6 +77,11 @@ static void metrics(struct http_request *r, void *arg)
         {"suboperations_total", "counter", s->suboperations},
         {"suboperation_failures_total", "counter", s->suboperation_failures},
         {"echoes_total", "counter", s->echoes},
+        {"pixel_frames_total", "counter", p.frames},
+        {"pixel_failures_total", "counter", p.failed},
+        {"pixel_crashes_total", "counter", p.crashed},
+        {"pixel_timeouts_total", "counter", p.timeouts},
+        {"pixel_workers", "gauge", p.workers},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -22,6 +22,7 @@ static const struct {
     {"get", cmd_scu, "DICOM client: C-GET into a folder"},
     {"move", cmd_scu, "DICOM client: C-MOVE to another node"},
     {"dump", cmd_dump, "say what is in DICOM files"},
+    {"transcode", cmd_transcode, "write a DICOM file in another transfer syntax"},
     {"bench", cmd_bench, "load a DICOM node and measure it"},
     {"reindex", cmd_reindex, "rebuild the index from the packs"},
 };
@@ -39,7 +40,7 @@ int main(int argc, char **argv)
     FILE *to = asked ? stdout : stderr;
     (void)fprintf(to, "usage: garonne COMMAND …\n");
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        (void)fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].what);
+        (void)fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].what);
     }
     return asked ? EXIT_DONE : EXIT_USAGE;
 }

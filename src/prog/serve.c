@@ -46,16 +46,17 @@ struct conn { // an open connection; its own descriptor of the socket, so that i
 };
 
 struct node {
-    struct conf     conf;
-    struct archive *archive;
-    struct scp      scp;
-    struct surface *surface;
-    struct tls     *tls_server, *tls_client;
-    struct listener dimse, dimse_tls;
-    struct lock     lock;  // of what follows
-    struct conn     conns; // head of a ring
-    size_t          n_conns;
-    atomic_bool     stopping;
+    struct conf        conf;
+    struct archive    *archive;
+    struct pixel_pool *pixel;
+    struct scp         scp;
+    struct surface    *surface;
+    struct tls        *tls_server, *tls_client;
+    struct listener    dimse, dimse_tls;
+    struct lock        lock;  // of what follows
+    struct conn        conns; // head of a ring
+    size_t             n_conns;
+    atomic_bool        stopping;
 };
 
 /* ---- connections */
@@ -245,7 +246,9 @@ static enum err start(struct node *n, struct errmsg *e)
         .note = note,
     };
     enum err rc = open_tls(n, e);
+    rc = rc == ERR_OK ? pixel_pool_new(&(struct pixel_conf){0}, &n->pixel, e) : rc;
     rc = rc == ERR_OK ? archive_open(&ac, &n->archive, e) : rc;
+    n->scp.pixel = n->pixel;
     n->scp.archive = n->archive;
     n->scp.client_tls = n->tls_client;
     n->scp.zone_minutes = local_zone();
@@ -314,6 +317,7 @@ static void drain(struct node *n)
     }
     surface_stop(n->surface);
     archive_close(n->archive);
+    pixel_pool_free(n->pixel);
 }
 
 static int serve(const struct conf *c)

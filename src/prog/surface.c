@@ -86,6 +86,7 @@ enum err surface_start(const struct conf *c, struct archive *a, struct scp *scp,
     s->health = (struct health){.archive = a, .scp = scp};
     s->web.archive = a;
     s->web.access = s->access;
+    s->web.pixel = scp->pixel;
     s->web.zone_minutes = scp->zone_minutes;
     s->web.cors = str_of(c->http.cors);
     char            folder[PATH_MAX];

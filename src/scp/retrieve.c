@@ -11,12 +11,25 @@
 #include "dicom/match.h"
 #include "dicom/tags.h"
 #include "dimse/scu.h"
+#include "pixel/transcode.h"
 #include "scp/scp_priv.h"
 
 enum {
     CLASSES_PER_ASSOC = 40,
     PAIRS_MAX = 1024
-}; // a context for each stored syntax and one for conversions: under 128
+}; // a context for each stored syntax and two for conversions: under 128
+
+/* What an object is turned into when it is not taken as it is stored: the best first. */
+static const struct str turned_into[] = {
+    {"1.2.840.10008.1.2.1", 19},    {"1.2.840.10008.1.2", 17},
+    {"1.2.840.10008.1.2.2", 19},    {"1.2.840.10008.1.2.1.99", 22},
+    {"1.2.840.10008.1.2.4.80", 22}, {"1.2.840.10008.1.2.4.202", 23},
+    {"1.2.840.10008.1.2.4.90", 22}, {"1.2.840.10008.1.2.4.70", 22},
+    {"1.2.840.10008.1.2.5", 19},    {"1.2.840.10008.1.2.4.201", 23},
+    {"1.2.840.10008.1.2.4.57", 22},
+};
+
+enum { N_INTO = sizeof(turned_into) / sizeof(turned_into[0]), N_PLAIN = 4 };
 
 struct pair { // what has to be negotiated
     char class_uid[65], syntax_uid[65];
@@ -213,6 +226,34 @@ static enum err list_series(struct retrieve *v, enum level level, struct errmsg 
 
 /* ---- the association that carries the sub-operations */
 
+static bool may_become(const struct retrieve *v, struct str from, struct str to)
+{
+    const struct syntax *a = syntax_find(from), *b = syntax_find(to);
+    if (a == NULL || b == NULL) {
+        return false;
+    }
+    return is_convertible(a, b) || (v->s->scp->pixel != NULL && is_transcodable(from, to, false));
+}
+
+/* Contexts for conversions: one uncompressed, one compressed without loss. */
+static enum err plan_add_turned(const struct retrieve *v, struct scu_plan *plan,
+                                const struct pair *p, struct errmsg *e)
+{
+    struct str own = str_of(p->syntax_uid);
+    struct str into[N_INTO];
+    size_t     n = 0;
+    enum err   rc = ERR_OK;
+    if (may_become(v, own, turned_into[0])) {
+        rc = plan_add_turns(plan, str_of(p->class_uid), turned_into, 2, e);
+    }
+    for (size_t i = N_PLAIN; i < N_INTO; i++) {
+        if (!str_eq(own, turned_into[i]) && may_become(v, own, turned_into[i])) {
+            into[n++] = turned_into[i];
+        }
+    }
+    return rc == ERR_OK && n > 0 ? plan_add_turns(plan, str_of(p->class_uid), into, n, e) : rc;
+}
+
 static enum err open_out(struct retrieve *v, size_t first, struct errmsg *e)
 {
     CLEANUP(arena_done) struct arena mem;
@@ -236,6 +277,7 @@ static enum err open_out(struct retrieve *v, size_t first, struct errmsg *e)
     for (size_t i = first; i < first + v->n; i++) {
         enum err rc = plan_add_object(&plan, str_of(v->pairs[i].class_uid),
                                       str_of(v->pairs[i].syntax_uid), e);
+        rc = rc == ERR_OK ? plan_add_turned(v, &plan, &v->pairs[i], e) : rc;
         if (rc != ERR_OK) {
             return rc;
         }
@@ -288,37 +330,49 @@ static enum err ready_out(struct retrieve *v, const struct pack_image *m, struct
 /* ---- one sub-operation */
 
 /* C-GET: only where the requestor took the SCP role. */
-static bool may_send_on(const struct assoc_ctx *c)
+static bool may_send_on(const struct retrieve *v, const struct assoc_ctx *c)
 {
-    return c->has_role && c->scp_role;
+    return c != NULL && (v->move || (c->has_role && c->scp_role));
 }
 
-/* The stored syntax when it was accepted, else an uncompressed one that it can be turned into. */
+/* The stored syntax when it was accepted, else the best that it can be turned into. */
 static const struct assoc_ctx *pick_ctx(const struct retrieve *v, const struct pack_image *m)
 {
-    if (v->move) {
-        return scu_ctx_for(v->out, str_of(m->class_uid), str_of(m->syntax_uid));
+    struct str              class_uid = str_of(m->class_uid), own = str_of(m->syntax_uid);
+    const struct assoc_ctx *c = assoc_ctx_for(v->out, class_uid, own);
+    for (size_t i = 0; !may_send_on(v, c) && i < N_INTO; i++) {
+        c = may_become(v, own, turned_into[i]) ? assoc_ctx_for(v->out, class_uid, turned_into[i])
+                                               : NULL;
     }
-    static const struct syntax *const to[] = {&SYNTAX_EXPLICIT, &SYNTAX_IMPLICIT, &SYNTAX_BIG,
-                                              &SYNTAX_DEFLATED};
-    struct str                        class_uid = str_of(m->class_uid);
-    const struct assoc_ctx           *c = assoc_ctx_for(v->out, class_uid, str_of(m->syntax_uid));
-    const struct syntax              *from = syntax_find(str_of(m->syntax_uid));
-    if (c != NULL && may_send_on(c)) {
-        return c;
-    }
-    for (size_t i = 0; from != NULL && i < sizeof(to) / sizeof(to[0]); i++) {
-        c = assoc_ctx_for(v->out, class_uid, str_of(to[i]->uid));
-        if (c != NULL && may_send_on(c) && is_convertible(from, to[i])) {
-            return c;
-        }
-    }
-    return NULL;
+    return may_send_on(v, c) ? c : NULL;
 }
+
+/* A sub-operation whose data set is made as it is sent: the command goes with its first piece, so
+ * that what cannot be made costs this object alone. */
+struct turning {
+    struct retrieve        *v;
+    const struct assoc_ctx *c;
+    const struct cmd       *store;
+    bool                    begun;
+};
 
 static enum err sink(void *arg, struct bytes piece, struct errmsg *e)
 {
-    return msg_send_add(((struct retrieve *)arg)->out, piece, e);
+    struct turning *t = arg;
+    enum err        rc = t->begun ? ERR_OK : msg_send_begin(t->v->out, t->c->id, t->store, e);
+    t->begun = true;
+    return rc == ERR_OK ? msg_send_add(t->v->out, piece, e) : rc;
+}
+
+static enum err send_turned(struct turning *t, const struct object *o, const struct object_file *f,
+                            struct errmsg *e)
+{
+    struct str own = str_of(o->image.syntax_uid), to = t->c->syntaxes[0];
+    enum err   rc = transcode_object(t->v->s->scp->pixel, &f->src, own, to, false, sink, t, e);
+    if (rc == ERR_OK || t->begun) {
+        return rc;
+    }
+    return e->code = ERR_UNSUPPORTED; // nothing was sent: the association is as it was
 }
 
 static enum err send_object(struct retrieve *v, const struct object *o, const struct assoc_ctx *c,
@@ -338,12 +392,12 @@ static enum err send_object(struct retrieve *v, const struct object *o, const st
         .originator_aet = v->move ? v->s->peer.aet : STR(""),
         .originator_id = v->move ? v->r->cmd.message_id : 0,
     };
-    rc = msg_send_begin(v->out, c->id, &store, e);
-    if (rc == ERR_OK && str_eq(c->syntaxes[0], str_of(o->image.syntax_uid))) {
-        rc = msg_send_file(v->out, f.fd, f.data_at, f.data_len, e);
-    } else if (rc == ERR_OK) {
-        rc = convert_stream(&f.src, 0, syntax_find(str_of(o->image.syntax_uid)), ctx_syntax(c),
-                            sink, v, e);
+    struct turning t = {.v = v, .c = c, .store = &store};
+    if (str_eq(c->syntaxes[0], str_of(o->image.syntax_uid))) {
+        rc = msg_send_begin(v->out, c->id, &store, e);
+        rc = rc == ERR_OK ? msg_send_file(v->out, f.fd, f.data_at, f.data_len, e) : rc;
+    } else {
+        rc = send_turned(&t, o, &f, e);
     }
     if (rc == ERR_OK) {
         rc = msg_send_end(v->out, e);

@@ -11,6 +11,7 @@
 
 #include "archive/archive.h"
 #include "dimse/assoc.h"
+#include "pixel/worker.h"
 
 struct tls;
 
@@ -21,12 +22,13 @@ struct scp_stats { // lock-free, for /metrics
 };
 
 struct scp { // filled in once, then shared by all associations; only stats change
-    struct archive   *archive;
-    struct assoc_conf assoc;
-    const struct tls *client_tls; // for C-MOVE to peers that want TLS; NULL: none configured
-    unsigned          max_associations;
-    int16_t           zone_minutes; // of dates and times without a zone of their own
-    struct scp_stats  stats;
+    struct archive    *archive;
+    struct pixel_pool *pixel; // NULL: pixels are sent as they are stored
+    struct assoc_conf  assoc;
+    const struct tls  *client_tls; // for C-MOVE to peers that want TLS; NULL: none configured
+    unsigned           max_associations;
+    int16_t            zone_minutes; // of dates and times without a zone of their own
+    struct scp_stats   stats;
 };
 
 /* Run one accepted connection to its end; s is taken. */
