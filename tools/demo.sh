@@ -10,9 +10,9 @@ dest_port=11113
 if [ ! -e "$data/demo-is-made" ]; then
     mkdir -p "$data"
     echo "making the demo region in $data"
-    $g tenant add PURPAN --name "CHU de Toulouse, hôpital Purpan" --aet PURPAN --services pacs,archive,share --data "$data"
-    $g tenant add CLINIQUE --name "Clinique des Cèdres" --aet CLINIQUE --services pacs,backup --data "$data"
-    $g tenant add CABINET --name "Cabinet de radiologie Saint-Cyprien" --aet CABINET --services pacs,ris --data "$data"
+    $g tenant add PURPAN --name "CHU de Toulouse, hôpital Purpan" --aet PURPAN --services pacs,archive,share --recompress htj2k --data "$data"
+    $g tenant add CLINIQUE --name "Clinique des Cèdres" --aet CLINIQUE --services pacs,backup --recompress htj2k --data "$data"
+    $g tenant add CABINET --name "Cabinet de radiologie Saint-Cyprien" --aet CABINET --services pacs,ris --recompress htj2k --data "$data"
     for t in PURPAN CLINIQUE CABINET; do
         for p in ECHOSCU STORESCU FINDSCU MOVESCU GETSCU; do
             $g peer add $p --tenant $t --data "$data"

@@ -18,6 +18,7 @@ static enum err conf_apply(struct archive *a, const struct archive_conf *c, stru
     a->recover = c->recover;
     a->note = c->note;
     a->note_ctx = c->note_ctx;
+    a->pixel = c->pixel;
     return file_make_dirs(a->root, e);
 }
 
@@ -126,6 +127,7 @@ void archive_get_stats(const struct archive *a, struct archive_stats *ret)
                                   .bytes = atomic_load(&a->stats.bytes),
                                   .sealed = atomic_load(&a->stats.sealed),
                                   .seal_failed = atomic_load(&a->stats.seal_failed),
+                                  .recompressed = atomic_load(&a->stats.recompressed),
                                   .open_packs = atomic_load(&a->stats.open_packs)};
 }
 

@@ -8,6 +8,7 @@
 #include "dicom/dset.h"
 #include "index/index.h"
 #include "pack/pack.h"
+#include "pixel/worker.h"
 
 /* What a person should hear of, with the file that it is about: a program logs it.  Called by any
  * thread, background workers included; no lock is held. */
@@ -19,9 +20,10 @@ struct archive_conf {
     int64_t     seal_idle_ms; // 0: LIMIT_SEAL_IDLE_MS
     uint64_t    max_pack;     // 0: LIMIT_PACK_BYTES
     bool recover; // adopt packs that a crash left open (serve, import; not for read-only commands)
-    bool background;    // run the workers that count each second and seal what is idle
-    archive_note *note; // packs that could not be sealed or adopted …; NULL: nobody listens
-    void         *note_ctx;
+    bool background;         // run the workers that count each second and seal what is idle
+    archive_note      *note; // packs that could not be sealed or adopted …; NULL: nobody listens
+    void              *note_ctx;
+    struct pixel_pool *pixel; // NULL: nothing is recompressed at sealing
 };
 
 struct archive;
@@ -74,9 +76,10 @@ enum err archive_list(struct archive *a, int64_t series_id, struct arena *mem, s
 
 /* An opened object: a window on the pack.  Survives sealing (rename) while open. */
 struct object_file {
-    int      fd;
-    uint64_t at, size;          // of the .dcm file
-    uint64_t data_at, data_len; // of the data set
+    int               fd;
+    struct pack_image image;    // as it lies there: sealing may have moved and recompressed it
+    uint64_t          at, size; // of the .dcm file
+    uint64_t          data_at, data_len; // of the data set
     struct dsrc
         src; // of the data set: positions from 0; ctx points into this struct, so do not copy it
 };
@@ -105,7 +108,7 @@ enum err archive_verify(struct archive *a, archive_note *note, void *ctx, struct
 
 /* Figures for /metrics; lock-free. */
 struct archive_stats {
-    uint64_t stored, duplicates, quarantined, aborted, bytes, sealed, seal_failed;
+    uint64_t stored, duplicates, quarantined, aborted, bytes, sealed, seal_failed, recompressed;
     int64_t  open_packs;
 };
 

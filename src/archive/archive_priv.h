@@ -64,13 +64,14 @@ struct cache; // catalog.c
 struct views; // view.c
 
 struct archive {
-    struct db_pool *db;
-    char            root[PACK_PATH];
-    int64_t         seal_idle_ns;
-    uint64_t        max_pack;
-    bool            recover;
-    archive_note   *note;
-    void           *note_ctx;
+    struct db_pool    *db;
+    char               root[PACK_PATH];
+    int64_t            seal_idle_ns;
+    uint64_t           max_pack;
+    bool               recover;
+    archive_note      *note;
+    void              *note_ctx;
+    struct pixel_pool *pixel; // not owned; NULL: nothing is recompressed
 
     struct lock     lock; // the table
     struct series **buckets;
@@ -83,8 +84,9 @@ struct archive {
     struct upkeep *upkeep;   // NULL: no workers
 
     struct {
-        _Atomic uint64_t stored, duplicates, quarantined, aborted, bytes, sealed, seal_failed;
-        _Atomic int64_t  open_packs;
+        _Atomic uint64_t stored, duplicates, quarantined, aborted, bytes, sealed, seal_failed,
+            recompressed;
+        _Atomic int64_t open_packs;
     } stats;
 };
 
@@ -121,6 +123,9 @@ enum err slot_adopt(struct archive *a, struct series *s, struct pack *p, int64_t
                     struct errmsg *e);
 /* Put the images of its pack in the set.  Held: the series' lock. */
 enum err slot_know(struct slot *sl, struct errmsg *e);
+/* Its pack was written anew: the images lie elsewhere, in another syntax.  Held: the series' lock.
+ */
+void     slot_moved(struct slot *sl);
 bool     has_slot(struct series *s, uint32_t n);
 void     slot_mark(struct series *s, uint32_t n); // its row is out of date
 /* The caller has it; its pack is closed.  It is gone afterwards. sealed: its images stay. */
@@ -160,6 +165,8 @@ struct fd_window {
     uint64_t at, len;
 };
 struct dsrc fd_window_src(struct fd_window *w); // *w must live as long
+/* Does the image lie there in this file?  Recompression at sealing moves images. */
+bool        is_image_there(int fd, const struct pack_image *p);
 
 /* ---- sealed.c */
 /* state, bytes, images and the places of the members, as the headers of a sealed file say;

@@ -124,13 +124,34 @@ static enum err file_begin(struct ingest *i, const struct dsrc *src, uint64_t n,
     return rc;
 }
 
-enum err aside_begin(struct ingest *i, const struct object *stored, struct errmsg *e)
+/* True: it can be compared as it lies.  Else s->twin tells whether by what it was.  A stored image
+ * that cannot be opened any more is no reason to lose this one. */
+static bool open_stored(struct ingest *i, const struct object *stored)
 {
     struct aside *s = &i->aside;
-    bool          comparable = strcmp(stored->image.syntax_uid, i->syntax_uid) == 0;
-    // a stored image that cannot be opened any more is no reason to lose this one
-    s->opened = comparable && object_open(i->a, stored, &s->stored, NULL) == ERR_OK;
-    return s->opened ? ERR_OK : file_begin(i, NULL, 0, e);
+    s->opened = object_open(i->a, stored, &s->stored, NULL) == ERR_OK;
+    if (!s->opened || strcmp(s->stored.image.syntax_uid, i->syntax_uid) == 0) {
+        return s->opened;
+    }
+    s->twin = original_of(&s->stored, &s->original, NULL) == ERR_OK &&
+              strcmp(s->original.syntax_uid, i->syntax_uid) == 0 &&
+              digest_init(&s->digest, NULL) == ERR_OK;
+    object_close(&s->stored);
+    s->opened = false;
+    return false;
+}
+
+static enum err is_twin(struct aside *s, bool *ret, struct errmsg *e)
+{
+    char     sha256[65];
+    enum err rc = digest_end(&s->digest, sha256, NULL, e);
+    *ret = rc == ERR_OK && s->len == s->original.size && strcmp(sha256, s->original.sha256) == 0;
+    return rc;
+}
+
+enum err aside_begin(struct ingest *i, const struct object *stored, struct errmsg *e)
+{
+    return open_stored(i, stored) ? ERR_OK : file_begin(i, NULL, 0, e);
 }
 
 enum err aside_add(struct ingest *i, struct bytes piece, struct errmsg *e)
@@ -147,6 +168,9 @@ enum err aside_add(struct ingest *i, struct bytes piece, struct errmsg *e)
         if (rc == ERR_OK) {
             rc = file_begin(i, &s->stored.src, s->len, e);
         }
+    }
+    if (s->twin) {
+        digest_add(&s->digest, piece);
     }
     if (rc == ERR_OK) {
         rc = file_write_at(s->fd, s->data_at + s->len, piece, e);
@@ -255,9 +279,17 @@ enum err aside_commit(struct ingest *i, enum ingest_outcome *ret, struct errmsg 
         *ret = INGEST_DUPLICATE;
         return ERR_OK;
     }
-    enum err rc = s->fd < 0 ? file_begin(i, &s->stored.src, s->len, e) : ERR_OK;
-    char     path[PACK_PATH];
-    bool     is_new = false;
+    bool     same = false;
+    enum err rc = s->twin ? is_twin(s, &same, e) : ERR_OK;
+    if (rc == ERR_OK && same) { // as it was received the first time
+        *ret = INGEST_DUPLICATE;
+        return ERR_OK;
+    }
+    if (rc == ERR_OK && s->fd < 0) {
+        rc = file_begin(i, &s->stored.src, s->len, e);
+    }
+    char path[PACK_PATH];
+    bool is_new = false;
     if (rc == ERR_OK) {
         rc = file_end(i, path, &is_new, e);
     }
@@ -277,6 +309,10 @@ void aside_abort(struct aside *s)
     if (s->fd >= 0) {
         (void)unlink(s->path);
         file_close(&s->fd);
+    }
+    if (s->twin) {
+        digest_done(&s->digest);
+        s->twin = false;
     }
     if (s->opened) {
         object_close(&s->stored);
@@ -315,15 +351,32 @@ static enum err tail_read(void *ctx, uint64_t at, void *to, size_t n, size_t *re
     return pack_image_read(i->slot->pack, at, to, n, ret_n, e);
 }
 
+static enum err digest_src(struct aside *s, const struct dsrc *src, struct errmsg *e)
+{
+    uint8_t  chunk[CHUNK];
+    size_t   got = 1;
+    enum err rc = ERR_OK;
+    for (uint64_t at = 0; rc == ERR_OK && got > 0; at += got) {
+        rc = src->read(src->ctx, at, chunk, sizeof(chunk), &got, e);
+        if (rc == ERR_OK) {
+            digest_add(&s->digest, (struct bytes){chunk, got});
+        }
+    }
+    return rc;
+}
+
 enum err aside_tail(struct ingest *i, const struct object *stored, enum ingest_outcome *ret,
                     struct errmsg *e)
 {
     struct aside     *s = &i->aside;
     const struct dsrc mine = {.read = tail_read, .ctx = i, .size = i->len};
     bool              same = false;
-    s->opened = strcmp(stored->image.syntax_uid, i->syntax_uid) == 0 &&
-                object_open(i->a, stored, &s->stored, NULL) == ERR_OK;
-    enum err rc = s->opened ? is_same_src(&s->stored.src, &mine, &same, e) : ERR_OK;
+    enum err          rc = ERR_OK;
+    if (open_stored(i, stored)) {
+        rc = is_same_src(&s->stored.src, &mine, &same, e);
+    } else if (s->twin) {
+        rc = digest_src(s, &mine, e);
+    }
     if (rc != ERR_OK) {
         return rc;
     }

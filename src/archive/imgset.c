@@ -223,6 +223,21 @@ enum err imgset_add(struct imgset *s, uint32_t pack_n, const struct pack_image *
     return rc;
 }
 
+void imgset_move(struct imgset *s, uint32_t pack_n, const struct pack_image *p)
+{
+    struct img *i = imgset_find(s, str_of(p->sop_uid));
+    uint16_t    syntax;
+    if (i == NULL || i->state != IMG_PRESENT || i->pack_n != pack_n) {
+        return;
+    }
+    int32_t number = i->number;
+    if (name_add(s, str_of(p->syntax_uid), &syntax, NULL) == ERR_OK) {
+        i->syntax_i = syntax; // no room: readers find out when they open it
+    }
+    img_fill(i, pack_n, p);
+    i->number = number;
+}
+
 void img_get(const struct imgset *s, const struct img *i, struct pack_image *ret)
 {
     *ret = (struct pack_image){

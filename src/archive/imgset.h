@@ -63,5 +63,7 @@ void     img_fill(struct img *i, uint32_t pack_n, const struct pack_image *p);
 /* Both at once, for what a manifest or a scan says; an image that is known is left as it is. */
 enum err imgset_add(struct imgset *s, uint32_t pack_n, const struct pack_image *p,
                     struct errmsg *e) MUST_USE;
+/* An image of that pack, when it is present, lies elsewhere now. */
+void     imgset_move(struct imgset *s, uint32_t pack_n, const struct pack_image *p);
 /* Back to the form that packs speak. */
 void     img_get(const struct imgset *s, const struct img *i, struct pack_image *ret);

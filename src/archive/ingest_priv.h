@@ -5,6 +5,8 @@
  */
 #include "archive/archive_priv.h"
 #include "archive/header.h"
+#include "archive/recompress.h"
+#include "pack/digest.h"
 
 enum ingest_stage {
     STAGE_HEAD,  // not known yet where it belongs: the front is kept
@@ -31,6 +33,9 @@ struct aside {
     uint64_t           len;     // bytes of the data set so far
     bool               opened;
     struct object_file stored;
+    bool            twin; // stored was recompressed: original says what it was, digest what comes
+    struct original original;
+    struct digest   digest;
 };
 
 struct ingest {
@@ -59,7 +64,8 @@ enum err head_dset(struct ingest *i, enum head_end end, struct errmsg *e);
 enum err head_part10(const struct ingest *i, struct buf *out, struct errmsg *e);
 
 /* ---- aside.c */
-/* stored: what has the UID.  It is compared only when the transfer syntaxes are the same. */
+/* stored: what has the UID.  It is compared when the transfer syntaxes are the same, now or before
+ * it was recompressed. */
 enum err aside_begin(struct ingest *i, const struct object *stored, struct errmsg *e);
 enum err aside_add(struct ingest *i, struct bytes piece, struct errmsg *e);
 enum err aside_commit(struct ingest *i, enum ingest_outcome *ret, struct errmsg *e);

@@ -235,15 +235,42 @@ static enum err object_read(void *ctx, uint64_t at, void *to, size_t n, size_t *
     return window_read(&w, at, to, n, ret_n, e);
 }
 
+bool is_image_there(int fd, const struct pack_image *p)
+{
+    uint8_t           block[TAR_BLOCK];
+    struct tar_member m;
+    size_t            n = strlen(p->sop_uid);
+    return p->at >= TAR_BLOCK &&
+           file_read_full(fd, p->at - TAR_BLOCK, block, sizeof(block), NULL) == ERR_OK &&
+           tar_header_parse(block, &m, NULL) == ERR_OK && m.size == p->size &&
+           strncmp(m.name, p->sop_uid, n) == 0 && strcmp(m.name + n, ".dcm") == 0;
+}
+
+/* Where it lies now. */
+static enum err look_again(int fd, struct pack_image *p, struct errmsg *e)
+{
+    CLEANUP(arena_done) struct arena mem;
+    struct pack_scan                 scan;
+    arena_init(&mem, LIMIT_SCAN);
+    enum err rc = pack_scan_fd(fd, false, &mem, &scan, e);
+    for (size_t i = 0; rc == ERR_OK && i < scan.n; i++) {
+        if (strcmp(scan.images[i].sop_uid, p->sop_uid) == 0) {
+            *p = scan.images[i];
+            return ERR_OK;
+        }
+    }
+    return rc != ERR_OK ? rc : err_set(e, ERR_NOTFOUND, "image %s is gone", p->sop_uid);
+}
+
 enum err object_open(struct archive *a, const struct object *o, struct object_file *ret,
                      struct errmsg *e)
 {
     (void)a;
-    static const char        suffix[] = ".open";
-    const size_t             cut = sizeof(suffix) - 1;
-    int                      fd = -1;
-    struct errmsg            mine = {0};
-    const struct pack_image *p = &o->image;
+    static const char suffix[] = ".open";
+    const size_t      cut = sizeof(suffix) - 1;
+    int               fd = -1;
+    struct errmsg     mine = {0};
+    struct pack_image now = o->image, *p = &now;
     if (p->data_at < p->at || p->data_at - p->at > p->size) {
         return err_set(e, ERR_SYNTAX, "%s: image %s lies nowhere", o->path, p->sop_uid);
     }
@@ -259,7 +286,15 @@ enum err object_open(struct archive *a, const struct object *o, struct object_fi
     if (rc != ERR_OK) {
         return err_set(e, rc, "%s", mine.text);
     }
+    if (!is_image_there(fd, p)) {
+        rc = look_again(fd, p, e);
+        if (rc != ERR_OK) {
+            file_close(&fd);
+            return rc;
+        }
+    }
     *ret = (struct object_file){.fd = fd,
+                                .image = now,
                                 .at = p->at,
                                 .size = p->size,
                                 .data_at = p->data_at,

@@ -476,6 +476,14 @@ enum err slot_know(struct slot *sl, struct errmsg *e)
     return images_add(sl->series, sl->n, pack_images(sl->pack), pack_count(sl->pack), e);
 }
 
+void slot_moved(struct slot *sl)
+{
+    const struct pack_image *v = pack_images(sl->pack);
+    for (size_t i = 0; i < pack_count(sl->pack); i++) {
+        imgset_move(&sl->series->images, sl->n, &v[i]);
+    }
+}
+
 bool has_slot(struct series *s, uint32_t n)
 {
     lock_take(&s->lock);

@@ -51,6 +51,9 @@ void registry_format(const struct registry *r, struct buf *out)
         field(&w, STR("name"), t->tenant.name);
         field(&w, STR("aet"), t->tenant.aet);
         number(&w, STR("services"), t->tenant.services);
+        if (t->tenant.recompress == RECOMPRESS_HTJ2K) {
+            field(&w, STR("recompress"), STR("htj2k"));
+        }
         jsonw_key(&w, STR("peers"));
         jsonw_arr(&w);
         for (size_t k = 0; k < t->n_peers; k++) {
@@ -130,6 +133,9 @@ static void tenant_parse(struct jsonr *r, struct arena *a, struct registry_tenan
             t->tenant.aet = jsonr_str(r);
         } else if (str_eq(k, STR("services"))) {
             t->tenant.services = (unsigned)(jsonr_u64(r) & UINT32_MAX);
+        } else if (str_eq(k, STR("recompress"))) {
+            t->tenant.recompress =
+                str_eq(jsonr_str(r), STR("htj2k")) ? RECOMPRESS_HTJ2K : RECOMPRESS_OFF;
         } else if (str_eq(k, STR("peers"))) {
             peers_parse(r, a, t);
         } else {

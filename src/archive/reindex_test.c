@@ -22,7 +22,7 @@ static int teardown(void **state)
 
 /* ---- what the index says, without its numbers */
 
-static const char TENANTS[] = "SELECT code, name, aet, services FROM tenant ORDER BY 1";
+static const char TENANTS[] = "SELECT code, name, aet, services, recompress FROM tenant ORDER BY 1";
 static const char PEERS[] = "SELECT code, peer.aet, host, port, cert, tls, charset FROM peer "
                             "JOIN tenant ON tenant.tenant_id = peer.tenant_id ORDER BY 1, 2";
 static const char PATIENTS[] =

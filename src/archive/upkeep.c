@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "archive/archive_priv.h"
+#include "archive/recompress.h"
 #include "base/clock.h"
 #include "sys/file.h"
 #include "sys/worker.h"
@@ -223,9 +224,58 @@ static enum err slot_reopen(struct archive *a, struct slot *sl, struct errmsg *e
     return rc;
 }
 
+struct policy {
+    struct str      code;
+    struct arena    mem;
+    enum recompress what;
+};
+
+static enum err policy_work(struct db *db, void *arg, struct errmsg *e)
+{
+    struct policy *p = arg;
+    struct tenant  t;
+    enum err       rc = tenant_by_code(db, p->code, &p->mem, &t, e);
+    p->what = rc == ERR_OK ? t.recompress : RECOMPRESS_OFF;
+    return rc;
+}
+
+/* By the tenant's policy.  What fails here keeps nobody from sealing what is there. */
+static void slot_recompress(struct archive *a, struct slot *sl)
+{
+    struct series *s = sl->series;
+    struct policy  policy = {.code = str_of(s->tenant)};
+    struct errmsg  why = {0};
+    uint64_t       images = 0;
+    if (a->pixel == NULL) {
+        return;
+    }
+    arena_init(&policy.mem, LIMIT_ASSOC_ARENA);
+    enum err     rc = archive_tx(a, policy_work, &policy, &why);
+    struct pack *p = sl->pack;
+    if (rc == ERR_OK && policy.what == RECOMPRESS_HTJ2K) {
+        rc = recompress(a, &p, &images, &why);
+    }
+    arena_done(&policy.mem);
+    if (rc != ERR_OK) {
+        char               path[PACK_PATH] = "";
+        struct pack_origin o = origin_of(s, sl->n);
+        (void)pack_path(path, a->root, &o, true, NULL);
+        archive_tell(a, path, why.text);
+    }
+    if (images > 0) {
+        lock_take(&s->lock);
+        sl->pack = p;
+        sl->bytes = pack_bytes(p);
+        slot_moved(sl);
+        lock_give(&s->lock);
+        atomic_fetch_add(&a->stats.recompressed, images);
+    }
+}
+
 static enum err seal_one(struct archive *a, struct slot *sl, size_t *sealed, struct errmsg *e)
 {
-    struct series     *s = sl->series;
+    struct series *s = sl->series;
+    slot_recompress(a, sl);
     uint32_t           images = (uint32_t)pack_count(sl->pack);
     struct pack_sealed done;
     struct errmsg      mine = {0};

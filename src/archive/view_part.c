@@ -294,6 +294,15 @@ static void keep_known(struct view_part *p, struct view_part *before)
     lock_give(&before->lock);
 }
 
+/* In the file that is open? */
+static bool is_there(const struct view_part *p)
+{
+    const struct view_image *i = &p->images[p->n - 1];
+    struct pack_image        m = {.at = i->at, .size = i->size};
+    (void)snprintf(m.sop_uid, sizeof(m.sop_uid), "%.*s", STR_ARG(i->sop_uid));
+    return is_image_there(p->fd, &m);
+}
+
 enum err part_open(struct archive *a, const struct pack_row *row, struct series *live,
                    struct view_part *before, struct view_part **ret, struct errmsg *e)
 {
@@ -304,6 +313,11 @@ enum err part_open(struct archive *a, const struct pack_row *row, struct series 
     enum err rc = open_file(a, row, &p->fd, e);
     if (rc == ERR_OK) {
         enum err mine = live != NULL ? from_live(p, live, row->n, e) : ERR_NOTFOUND;
+        if (mine == ERR_OK && p->n > 0 && !is_there(p)) { // sealed and recompressed meanwhile
+            mine = ERR_NOTFOUND;
+            arena_done(&p->mem);
+            p->n = 0;
+        }
         rc = mine == ERR_NOTFOUND ? from_scan(p, e) : mine;
     }
     if (rc != ERR_OK) {

@@ -23,6 +23,8 @@ enum {
     TAG_META_SOURCE = 0x00020016,
     TAG_META_SENDING = 0x00020017,
     TAG_META_RECEIVING = 0x00020018,
+    TAG_META_CREATOR = 0x00020100,
+    TAG_META_PRIVATE = 0x00020102,
 };
 
 /* The encoding of a data set that nobody named; NULL when its first bytes are no element. */
@@ -69,6 +71,8 @@ static void keep(struct part10_meta *m, uint32_t tag, struct bytes value)
     case TAG_META_SOURCE: m->source_aet = ascii_of(value); break;
     case TAG_META_SENDING: m->sending_aet = ascii_of(value); break;
     case TAG_META_RECEIVING: m->receiving_aet = ascii_of(value); break;
+    case TAG_META_CREATOR: m->private_creator = ascii_of(value); break;
+    case TAG_META_PRIVATE: m->private_info = value; break;
     default: break;
     }
 }
@@ -172,7 +176,8 @@ static enum err front_parse(struct bytes front, bool whole, struct part10_meta *
                             .syntax_uid = STR(""),
                             .source_aet = STR(""),
                             .sending_aet = STR(""),
-                            .receiving_aet = STR("")};
+                            .receiving_aet = STR(""),
+                            .private_creator = STR("")};
     if (!whole && front.len < PREAMBLE + PREFIX) {
         return err_set(e, ERR_MORE, "%zu bytes are too few for a DICOM file", front.len);
     }
@@ -235,6 +240,10 @@ enum err part10_write(const struct part10_meta *m, struct buf *out, struct errms
     put_if(out, TAG_META_SOURCE, m->source_aet);
     put_if(out, TAG_META_SENDING, m->sending_aet);
     put_if(out, TAG_META_RECEIVING, m->receiving_aet);
+    if (m->private_creator.len > 0) {
+        put(out, TAG_META_CREATOR, VR_UI, str_bytes(m->private_creator));
+        put(out, TAG_META_PRIVATE, VR_OB, m->private_info);
+    }
     struct bytes all;
     if (buf_end(out, &all) != ERR_OK) {
         return err_set(e, out->err, "file meta information exceeds %zu bytes", out->max);

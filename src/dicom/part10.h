@@ -9,9 +9,11 @@
 #define GARONNE_IMPLEMENTATION_NAME "GARONNE_0_1"
 
 struct part10_meta {
-    struct str class_uid, sop_uid, syntax_uid; // views of the input, or the caller's for writing
-    struct str source_aet, sending_aet, receiving_aet; // (0002,0016..18), may be empty
-    size_t     size; // bytes before the data set: preamble, prefix, meta group
+    struct str   class_uid, sop_uid, syntax_uid; // views of the input, or the caller's for writing
+    struct str   source_aet, sending_aet, receiving_aet; // (0002,0016..18), may be empty
+    struct str   private_creator;                        // (0002,0100), UID; empty: none
+    struct bytes private_info;                           // (0002,0102)
+    size_t       size; // bytes before the data set: preamble, prefix, meta group
     const struct syntax
         *syntax;  // never NULL after parsing: unknown ones read as explicit little endian
     bool guessed; // no meta information was there: a bare data set (leniency), syntax found by

@@ -23,12 +23,15 @@ enum service {
     SERVICE_SHARE = 16
 };
 
+enum recompress { RECOMPRESS_OFF, RECOMPRESS_HTJ2K, RECOMPRESS__COUNT };
+
 struct tenant {
-    int64_t    id;
-    struct str code; // [A-Z0-9_-]{1,32}: also the folder of its packs
-    struct str name;
-    struct str aet;      // called AE title, unique in the node
-    unsigned   services; // SERVICE_* bits
+    int64_t         id;
+    struct str      code; // [A-Z0-9_-]{1,32}: also the folder of its packs
+    struct str      name;
+    struct str      aet;        // called AE title, unique in the node
+    unsigned        services;   // SERVICE_* bits
+    enum recompress recompress; // of uncompressed images when their pack is sealed
 };
 
 struct peer {

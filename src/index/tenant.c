@@ -3,15 +3,17 @@
 #include "index/index_priv.h"
 
 static const char TENANT_ADD[] =
-    "INSERT INTO tenant (code, name, aet, services) VALUES (?1, ?2, ?3, ?4) RETURNING tenant_id";
+    "INSERT INTO tenant (code, name, aet, services, recompress) VALUES (?1, ?2, ?3, ?4, ?5) "
+    "RETURNING tenant_id";
 static const char TENANT_UPDATE[] =
-    "UPDATE tenant SET code = ?2, name = ?3, aet = ?4, services = ?5 WHERE tenant_id = ?1";
+    "UPDATE tenant SET code = ?2, name = ?3, aet = ?4, services = ?5, recompress = ?6 "
+    "WHERE tenant_id = ?1";
 static const char TENANT_BY_CODE[] =
-    "SELECT tenant_id, code, name, aet, services FROM tenant WHERE code = ?1";
+    "SELECT tenant_id, code, name, aet, services, recompress FROM tenant WHERE code = ?1";
 static const char TENANT_BY_AET[] =
-    "SELECT tenant_id, code, name, aet, services FROM tenant WHERE aet = ?1";
+    "SELECT tenant_id, code, name, aet, services, recompress FROM tenant WHERE aet = ?1";
 static const char TENANT_ALL[] =
-    "SELECT tenant_id, code, name, aet, services FROM tenant ORDER BY code";
+    "SELECT tenant_id, code, name, aet, services, recompress FROM tenant ORDER BY code";
 static const char TENANT_OWNS[] =
     "SELECT CASE WHEN EXISTS (SELECT 1 FROM study WHERE tenant_id = ?1) "
     "OR EXISTS (SELECT 1 FROM quarantine WHERE tenant_id = ?1) THEN 1 ELSE 0 END";
@@ -61,6 +63,7 @@ static enum err tenant_read(struct db_stmt *q, struct arena *a, struct tenant *r
         .name = col_copy(q, 2, a, &rc),
         .aet = col_copy(q, 3, a, &rc),
         .services = (unsigned)db_col_int(q, 4),
+        .recompress = db_col_int(q, 5) == RECOMPRESS_HTJ2K ? RECOMPRESS_HTJ2K : RECOMPRESS_OFF,
     };
     return rc == ERR_OK ? ERR_OK : err_set(e, rc, "no memory for a tenant");
 }
@@ -76,6 +79,7 @@ enum err tenant_add(struct db *db, const struct tenant *t, int64_t *ret_id, stru
     db_bind_str(q, 2, t->name);
     db_bind_str(q, 3, t->aet);
     db_bind_int(q, 4, t->services);
+    db_bind_int(q, 5, t->recompress);
     int64_t id = db_step(q) ? db_col_int(q, 0) : 0;
     rc = db_end(q, e);
     if (rc == ERR_OK) {
@@ -96,6 +100,7 @@ enum err tenant_update(struct db *db, const struct tenant *t, struct errmsg *e)
     db_bind_str(q, 3, t->name);
     db_bind_str(q, 4, t->aet);
     db_bind_int(q, 5, t->services);
+    db_bind_int(q, 6, t->recompress);
     rc = db_end(q, e);
     return rc != ERR_OK || db_changed(q) == 1 ? rc : err_set(e, ERR_NOTFOUND, "no such tenant");
 }

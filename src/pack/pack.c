@@ -61,9 +61,29 @@ static enum err pack_new(const char *root, const struct pack_origin *o, struct p
     return ERR_OK;
 }
 
+enum err pack_new_like(const struct pack *p, struct pack **ret, struct errmsg *e)
+{
+    struct pack *q = NULL;
+    struct bytes front;
+    enum err     rc = pack_new("", &p->origin, &q, e);
+    if (rc != ERR_OK) {
+        return rc;
+    }
+    memcpy(q->path, p->path, sizeof(q->path));
+    memcpy(q->sealed_path, p->sealed_path, sizeof(q->sealed_path));
+    origin_front(&q->origin, &q->front);
+    rc = buf_end(&q->front, &front);
+    if (rc != ERR_OK) {
+        pack_free(q);
+        return err_set(e, rc, "origin of %.180s is too long", p->path);
+    }
+    *ret = q;
+    return ERR_OK;
+}
+
 /* A lock of the open file description: it goes with the descriptor, not with the process, and two
  * threads that open the file exclude each other as well. */
-static enum err pack_lock(struct pack *p, struct errmsg *e)
+enum err pack_lock(struct pack *p, struct errmsg *e)
 {
     struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     struct stat  mine, named;
@@ -392,7 +412,7 @@ enum err member_end(struct pack *p, struct errmsg *e)
         return rc;
     }
     p->member.hash = XXH3_64bits_digest(p->hash);
-    p->member.mtime = clock_wall_us() / 1000000;
+    p->member.mtime = p->mtime != 0 ? p->mtime : clock_wall_us() / 1000000;
     tar_header_write(&p->member, p->lead);
     struct bytes lead = {p->lead, p->member.size > 0 ? sizeof(p->lead) : TAR_BLOCK};
     p->written = end > p->written ? end : p->written;
@@ -489,6 +509,12 @@ void pack_image_abort(struct pack *p)
         p->writing = false;
         wipe(p);
     }
+}
+
+uint64_t pack_image_len(const struct pack *p)
+{
+    assert(p->writing);
+    return p->member.size - (p->image.data_at - p->image.at);
 }
 
 enum err pack_image_read(const struct pack *p, uint64_t at, void *to, size_t n, size_t *ret_n,

@@ -71,6 +71,17 @@ void     pack_image_abort(struct pack *p);
 enum err pack_image_read(const struct pack *p, uint64_t at, void *to, size_t n, size_t *ret_n,
                          struct errmsg *e);
 
+uint64_t pack_image_len(const struct pack *p); // of that data set so far
+
+/* ---- the same images in another form, before sealing.  A pack aside takes all of them with
+ * pack_image_begin, _add and _keep; then it replaces p at once and is p from there on. */
+enum err pack_rewrite_begin(const struct pack *p, struct pack **ret, struct errmsg *e);
+/* As commit, but nothing is synced before pack_rewrite_end.  mtime: of the member, seconds. */
+enum err pack_image_keep(struct pack *p, int64_t mtime, struct errmsg *e);
+/* On success p is gone and q is the open pack; on failure both are as before. */
+enum err pack_rewrite_end(struct pack *p, struct pack *q, struct errmsg *e);
+void     pack_rewrite_drop(struct pack *q);
+
 /* ---- sealing: manifest, metadata, sums, fsync, rename.  Consumes p (closed on success and on
  * failure). */
 struct pack_sealed {

@@ -46,6 +46,7 @@ struct pack {
     uint8_t           lead[2 * TAR_BLOCK]; // header and first block of content, written last: to
                                            // tar, two blocks of zeros are an end, one is a warning
     XXH3_state_t     *hash;
+    int64_t           mtime; // of the member; 0: now
 };
 
 /* ---- writing a member: shared by images and by sealing */
@@ -56,7 +57,10 @@ enum err member_end(struct pack *p, struct errmsg *e); // padding and header; no
  * header.
  */
 enum err pack_trim(struct pack *p, uint64_t end, struct errmsg *e);
-void     pack_free(struct pack *p); // gives the lock up; the file stays as it is
+/* Of the same origin and names, without a file. */
+enum err pack_new_like(const struct pack *p, struct pack **ret, struct errmsg *e);
+enum err pack_lock(struct pack *p, struct errmsg *e); // ERR_CONFLICT
+void     pack_free(struct pack *p);                   // gives the lock up; the file stays as it is
 
 /* ---- manifest: the parts of manifest_write */
 void manifest_begin(struct jsonw *w, const struct pack_origin *o);

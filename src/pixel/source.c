@@ -175,7 +175,7 @@ enum err source_stream(struct source *s, uint32_t frame, struct bytes *ret, stru
 enum err source_native(struct source *s, struct pixel_pool *p, uint32_t frame, struct image *ret,
                        struct buf *out, struct errmsg *e)
 {
-    struct bytes stream;
+    struct bytes stream = {0};
     enum err     rc = source_stream(s, frame, &stream, e);
     if (rc == ERR_OK && s->codec->codec == CODEC_NATIVE) {
         buf_add(out, stream);

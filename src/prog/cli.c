@@ -66,9 +66,15 @@ bool opt_u32(const char *name, const char *text, uint32_t max, uint32_t *ret)
 
 int place_open(const struct place *p, bool recover, bool background, struct archive **ret)
 {
-    struct errmsg       e = {0};
-    struct archive_conf c = {
-        .data = p->data, .db_url = p->db, .recover = recover, .background = background};
+    return archive_place(p, (struct archive_conf){.recover = recover, .background = background},
+                         ret);
+}
+
+int archive_place(const struct place *p, struct archive_conf c, struct archive **ret)
+{
+    struct errmsg e = {0};
+    c.data = p->data;
+    c.db_url = p->db;
     if (p->data == NULL) {
         return usage("--data DIR is missing: the folder of the archive");
     }

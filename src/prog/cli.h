@@ -36,6 +36,8 @@ struct place { // the options of every command that touches an archive
 
 /* Opens the archive (created when it is new); EXIT_FAILED, EXIT_USAGE after telling why not. */
 int place_open(const struct place *p, bool recover, bool background, struct archive **ret);
+/* The same with other settings; data and database are those of the place. */
+int archive_place(const struct place *p, struct archive_conf c, struct archive **ret);
 
 /* A path by format; ERR_LIMIT when it is too long. */
 enum err path_make(char ret[LIMIT_PATH], struct errmsg *e, const char *fmt, ...) PRINTF(3, 4);

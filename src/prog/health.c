@@ -62,6 +62,7 @@ static void metrics(struct http_request *r, void *arg)
         {"images_aborted_total", "counter", a.aborted},
         {"bytes_stored_total", "counter", a.bytes},
         {"packs_sealed_total", "counter", a.sealed},
+        {"images_recompressed_total", "counter", a.recompressed},
         {"packs_open", "gauge", (unsigned long long)a.open_packs},
         {"disk_free_bytes", "gauge", room},
         {"associations_open", "gauge", (unsigned long long)s->open},

@@ -513,8 +513,13 @@ int cmd_import(int argc, char **argv)
         tenant == NULL) {
         return usage(help);
     }
-    int rc = place_open(&p, false, false, &m.archive);
+    struct pixel_pool *pixel = NULL; // for packs that it seals
+    if (pixel_pool_new(&(struct pixel_conf){0}, &pixel, &e) != ERR_OK) {
+        return fail(&e, "import");
+    }
+    int rc = archive_place(&p, (struct archive_conf){.pixel = pixel}, &m.archive);
     if (rc != EXIT_DONE) {
+        pixel_pool_free(pixel);
         return rc;
     }
     struct db *db = db_pool_take(archive_db(m.archive), &e);
@@ -524,5 +529,6 @@ int cmd_import(int argc, char **argv)
     names_free(&m.todo);
     names_free(&m.done);
     archive_close(m.archive);
+    pixel_pool_free(pixel);
     return rc;
 }

@@ -247,6 +247,7 @@ static enum err start(struct node *n, struct errmsg *e)
     };
     enum err rc = open_tls(n, e);
     rc = rc == ERR_OK ? pixel_pool_new(&(struct pixel_conf){0}, &n->pixel, e) : rc;
+    ac.pixel = n->pixel;
     rc = rc == ERR_OK ? archive_open(&ac, &n->archive, e) : rc;
     n->scp.pixel = n->pixel;
     n->scp.archive = n->archive;

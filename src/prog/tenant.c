@@ -8,8 +8,9 @@
 
 static const char help[] =
     "usage: garonne tenant add CODE --name NAME --aet TITLE [--services "
-    "pacs,archive,backup,ris,share] --data DIR\n"
-    "       garonne tenant set CODE [--name NAME] [--aet TITLE] [--services LIST] --data DIR\n"
+    "pacs,archive,backup,ris,share] [--recompress off|htj2k] --data DIR\n"
+    "       garonne tenant set CODE [--name NAME] [--aet TITLE] [--services LIST] "
+    "[--recompress off|htj2k] --data DIR\n"
     "       garonne tenant list | show CODE | remove CODE --data DIR [--json]";
 
 static const char *const service_names[] = {"pacs", "archive", "backup", "ris", "share"};
@@ -37,6 +38,20 @@ static bool parse_services(const char *text, unsigned *ret)
     return true;
 }
 
+static const char *const recompress_names[RECOMPRESS__COUNT] = {"off", "htj2k"};
+
+static bool parse_recompress(const char *text, enum recompress *ret)
+{
+    for (unsigned i = 0; i < RECOMPRESS__COUNT; i++) {
+        if (strcmp(text, recompress_names[i]) == 0) {
+            *ret = (enum recompress)i;
+            return true;
+        }
+    }
+    (void)fprintf(stderr, "garonne: --recompress is off or htj2k\n");
+    return false;
+}
+
 static void write_json(struct jsonw *w, const struct tenant *t, const struct index_counts *c)
 {
     jsonw_obj(w);
@@ -54,6 +69,8 @@ static void write_json(struct jsonw *w, const struct tenant *t, const struct ind
         }
     }
     jsonw_arr_end(w);
+    jsonw_key(w, STR("recompress"));
+    jsonw_str(w, str_of(recompress_names[t->recompress]));
 
     const struct {
         struct str key;
@@ -106,7 +123,7 @@ static int show(struct db *db, const struct tenant *t, size_t n, bool array, boo
 }
 
 struct change {
-    const char *name, *aet, *services;
+    const char *name, *aet, *services, *recompress;
 };
 
 /* Apply what was given to *t; false after telling. */
@@ -122,7 +139,8 @@ static bool change(const struct change *c, struct tenant *t)
             return false;
         }
     }
-    return c->services == NULL || parse_services(c->services, &t->services);
+    return (c->services == NULL || parse_services(c->services, &t->services)) &&
+           (c->recompress == NULL || parse_recompress(c->recompress, &t->recompress));
 }
 
 static int add(struct archive *a, struct db *db, const char *code, const struct change *c)
@@ -199,7 +217,8 @@ int cmd_tenant(int argc, char **argv)
     const struct opt opts[] = {PLACE_OPTS(p),
                                {"--name", &c.name, NULL},
                                {"--aet", &c.aet, NULL},
-                               {"--services", &c.services, NULL}};
+                               {"--services", &c.services, NULL},
+                               {"--recompress", &c.recompress, NULL}};
     int              n = 0;
     struct archive  *a = NULL;
     struct errmsg    e = {0};

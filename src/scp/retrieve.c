@@ -375,13 +375,19 @@ static enum err send_turned(struct turning *t, const struct object *o, const str
     return e->code = ERR_UNSUPPORTED; // nothing was sent: the association is as it was
 }
 
-static enum err send_object(struct retrieve *v, const struct object *o, const struct assoc_ctx *c,
+/* ERR_CONFLICT: it was recompressed since it was listed; *o says in what now. */
+static enum err send_object(struct retrieve *v, struct object *o, const struct assoc_ctx *c,
                             uint16_t id, struct errmsg *e)
 {
     struct object_file f;
     enum err           rc = object_open(v->s->scp->archive, o, &f, e);
     if (rc != ERR_OK) {
         return rc;
+    }
+    if (strcmp(f.image.syntax_uid, o->image.syntax_uid) != 0) {
+        o->image = f.image;
+        object_close(&f);
+        return ERR_CONFLICT;
     }
     struct cmd store = {
         .field = C_STORE_RQ,
@@ -478,8 +484,12 @@ static enum err try_once(struct retrieve *v, const struct object *o, uint16_t *r
                        "no accepted context for class %s in transfer syntax %s", o->image.class_uid,
                        o->image.syntax_uid);
     }
-    uint16_t id = assoc_next_id(v->out);
-    rc = send_object(v, o, c, id, why);
+    uint16_t      id = assoc_next_id(v->out);
+    struct object now = *o;
+    rc = send_object(v, &now, c, id, why);
+    if (rc == ERR_CONFLICT) {
+        return try_once(v, &now, ret_status, why);
+    }
     return rc != ERR_OK ? rc : store_answer(v, id, ret_status, why);
 }
 
