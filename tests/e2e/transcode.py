@@ -14,7 +14,7 @@ from lib import CORPUS, Skip, check, garonne, make_image, need, run, sh
 need("dcmdjpeg", "dcmdjpls", "dcmdrle", "gdcmconv", "dciodvfy")
 warnings.simplefilter("ignore")
 BASE = "1.2.840.10008.1.2"
-LOSSLESS = {"RLE": ".5", "JPEG-LS": ".4.80", "J2K": ".4.90", "HTJ2K": ".4.201",
+LOSSLESS = {"RLE": ".5", "JPEG": ".4.70", "JPEG process 14": ".4.57", "JPEG-LS": ".4.80", "J2K": ".4.90", "HTJ2K": ".4.201",
             "HTJ2K RPCL": ".4.202"}
 PLAIN = {"implicit": "", "explicit": ".1", "big endian": ".2", "deflated": ".1.99"}
 KNOWN = {"wg04__MR1_JLSL.dcm"}  # not a JPEG-LS stream from its first byte on
