@@ -364,7 +364,7 @@ static enum err convert_open(struct dspull *p, struct conv *c, const struct synt
     return rc;
 }
 
-enum err convert_run(const struct conversion *j, struct errmsg *e)
+enum err convert_run(const struct convert_task *j, struct errmsg *e)
 {
     bool same = is_same(j->from, j->to);
     bool edit = j->edit != NULL;
@@ -394,7 +394,7 @@ enum err convert_run(const struct conversion *j, struct errmsg *e)
 enum err convert_stream(const struct dsrc *src, uint64_t at, const struct syntax *from,
                         const struct syntax *to, convert_sink *sink, void *ctx, struct errmsg *e)
 {
-    const struct conversion c = {
+    const struct convert_task c = {
         .src = src, .at = at, .from = from, .to = to, .sink = sink, .ctx = ctx};
     return convert_run(&c, e);
 }

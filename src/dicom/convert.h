@@ -37,7 +37,7 @@ struct convert_edit {
     void *ctx;
 };
 
-struct conversion {
+struct convert_task {
     const struct dsrc         *src;
     uint64_t                   at;
     const struct syntax       *from, *to;
@@ -46,7 +46,7 @@ struct conversion {
     void                      *ctx;
 };
 
-enum err convert_run(const struct conversion *j, struct errmsg *e) MUST_USE;
+enum err convert_run(const struct convert_task *j, struct errmsg *e) MUST_USE;
 
 /* For pixels(): a header (length UINT32_MAX: undefined), an item or delimiter (FFFE,xxxx), and
  * bytes, little endian units that are turned where the syntax wants it. */

@@ -484,12 +484,12 @@ static enum err run(struct job *j, bool lossy, transcode_sink *sink, void *ctx, 
     }
     const struct convert_edit edit = {
         .put = j->put, .drop = j->drop, .n_drop = j->n_drop, .pixels = write_pixels, .ctx = &o};
-    const struct conversion c = {.src = &j->src.src,
-                                 .from = j->src.syntax,
-                                 .to = j->syntax,
-                                 .edit = &edit,
-                                 .sink = sink,
-                                 .ctx = ctx};
+    const struct convert_task c = {.src = &j->src.src,
+                                   .from = j->src.syntax,
+                                   .to = j->syntax,
+                                   .edit = &edit,
+                                   .sink = sink,
+                                   .ctx = ctx};
     return convert_run(&c, e);
 }
 
