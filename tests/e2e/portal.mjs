@@ -163,6 +163,7 @@ const stories = {
     const title = await page.title();
     await page.keyboard.press('Escape');
     await page.waitForSelector(`tr[data-uid="${story.study}"][aria-selected="true"]`);
+    await page.waitForFunction(() => document.activeElement?.closest('tr') != null);
     const focused = await page.evaluate(() => document.activeElement?.closest('tr')?.dataset.uid);
     return { first, home, next, preset, inverted, title, requests, focused, axe: axeRead, script: (await page.evaluate(() => window.__owned)) ?? null };
   },
@@ -232,8 +233,8 @@ const stories = {
   async glance() {
     await signIn();
     const seen = {};
-    for (const [name, uid] of Object.entries(story.studies)) {
-      await page.goto(`${story.base}/read/${uid}`);
+    for (const [name, [uid, sop]] of Object.entries(story.studies)) {
+      await page.goto(`${story.base}/read/${uid}?${sop}#sop=${sop}`); // the question only makes it another page
       await page
         .waitForFunction(() => !document.getElementById('message').hidden || /exact|lossy|rendered/.test(document.getElementById('state').dataset.kind ?? ''), null, { timeout: 30000 })
         .catch(() => undefined);
