@@ -1,4 +1,5 @@
 /* WADO-URI, PS3.18 section 9: one instance by query parameters, as a file or as a picture. */
+#include "dicomweb/rendered.h"
 #include "dicomweb/retrieve.h"
 
 static bool is_there(struct str s)
@@ -52,6 +53,23 @@ static bool check(struct http_request *r, struct str *ret_syntax)
     return true;
 }
 
+/* The first of the list that some object is rendered as; what is not known is refused by name.
+ * None: the default of the object, PS3.18 9.1.2.1.4. */
+static struct str rendered_media(struct http_request *r, struct str list)
+{
+    static const char *const known[] = {"image/jpeg", "image/png", "image/gif", "text/html",
+                                        "application/pdf"};
+    if (!is_there(list)) {
+        return STR("");
+    }
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (has_media(r, list, known[i])) {
+            return str_of(known[i]);
+        }
+    }
+    return list;
+}
+
 static void get_uri(struct http_request *r, void *arg)
 {
     struct wado  x;
@@ -70,8 +88,7 @@ static void get_uri(struct http_request *r, void *arg)
         retrieve_file(&x, v, i, syntax);
         return;
     }
-    view_unref(v);
-    http_error(r, 406, "not_acceptable", "available: contentType=application/dicom");
+    rendered_uri(&x, v, i, rendered_media(r, type));
 }
 
 const struct web_route uri_routes[] = {

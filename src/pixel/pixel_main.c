@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "pixel/render_job.h"
 #include "pixel/worker_wire.h"
 
 static struct str uid_of(const char z[WIRE_UID])
@@ -55,9 +56,26 @@ static enum err op_encode(const void *args, struct bytes in, void *ret, struct b
     return rc;
 }
 
+static enum err decode(struct str syntax_uid, const struct image *said, struct bytes stream,
+                       struct image *ret, struct buf *out, struct errmsg *e)
+{
+    const struct codec_syntax *s = codec_of(syntax_uid);
+    const struct codec_in      in = {.image = *said, .data = stream};
+    return s != NULL ? codec_decode(s, &in, ret, out, e)
+                     : err_set(e, ERR_UNSUPPORTED, "no codec for transfer syntax %.*s",
+                               STR_ARG(syntax_uid));
+}
+
+static enum err op_render(const void *args, struct bytes in, void *ret, struct buf *out,
+                          struct errmsg *e)
+{
+    return render_job_run(args, in, decode, ret, out, e);
+}
+
 static const struct pixel_op_row ops[] = {
     {PIXEL_OP_DECODE, sizeof(struct wire_decode), sizeof(struct wire_image), op_decode},
     {PIXEL_OP_ENCODE, sizeof(struct wire_encode), sizeof(struct wire_image), op_encode},
+    {PIXEL_OP_RENDER, sizeof(struct render_args), sizeof(struct render_size), op_render},
 };
 
 int main(void)

@@ -145,6 +145,24 @@ def test_windows_and_views_as_asked(t):
     node.stop()
 
 
+def test_wado_uri_gives_pictures(t):
+    ds = image(t)
+    node, web = archive(t, ds)
+    web.root = ""
+    path = f"/dicomweb/wado?requestType=WADO&studyUID={ds.StudyInstanceUID}&seriesUID={ds.SeriesInstanceUID}" \
+           f"&objectUID={ds.SOPInstanceUID}"
+    web.get(path).want(200, "image/jpeg")
+    got = png(web.get(path + "&contentType=image/png&windowCenter=0&windowWidth=2000&region=0,0,0.5,0.25").body)
+    want = dcm2pnm(t, t.tmp / "in/0.dcm", "+Ww", "0", "2000")
+    check(distance(got, want[:16, :32]) <= 1)
+    check(png(web.get(path + "&contentType=image/png&rows=16").want(200).body).shape == (16, 16, 1))
+    web.get(path + "&contentType=image/jp2").want(406)
+    web.get(path + "&contentType=image/jpeg&frameNumber=2").want(404)
+    web.get(path + "&contentType=image/jpeg&windowWidth=0").want(400)
+    web.get(path + "&contentType=application/dicom").want(200, "application/dicom")
+    node.stop()
+
+
 def gsps(ds, **kw):
     s = Dataset()
     s.file_meta = pydicom.dataset.FileMetaDataset()
