@@ -29,8 +29,9 @@ void part_type(const char *syntax, char ret[128])
 bool is_recodable(const struct web *w, struct str from, struct str to)
 {
     const struct syntax *a = syntax_find(from), *b = syntax_find(to);
-    (void)w;
-    return a != NULL && b != NULL && is_convertible(a, b);
+    bool                 known = a != NULL && b != NULL;
+    return known &&
+           (is_convertible(a, b) || (w->pixel != NULL && is_transcodable(from, to, false)));
 }
 
 enum err convert_object(struct web *w, const struct view_image *i, const char *target,
@@ -41,12 +42,11 @@ enum err convert_object(struct web *w, const struct view_image *i, const char *t
     struct dsrc                  src = view_src(&window);
     struct part10_meta           meta = {
                   .class_uid = i->class_uid, .sop_uid = i->sop_uid, .syntax_uid = str_of(target)};
-    (void)w;
     buf_init(&head, LIMIT_PART10_HEAD);
     enum err rc = part10_write(&meta, &head, e);
     rc = rc == ERR_OK ? sink(ctx, (struct bytes){head.ptr, head.len}, e) : rc;
-    return rc == ERR_OK ? convert_stream(&src, 0, syntax_find(i->syntax_uid),
-                                         syntax_find(str_of(target)), sink, ctx, e)
+    return rc == ERR_OK ? transcode_object(w->pixel, &src, i->syntax_uid, str_of(target), false,
+                                           sink, ctx, e)
                         : rc;
 }
 

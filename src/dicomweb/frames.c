@@ -30,7 +30,20 @@ static bool is_native(const struct job *j)
     return j->stored == NULL || !j->stored->encapsulated;
 }
 
-enum { OFFERS = 2 * 2 };
+struct target {
+    const char *syntax, *media;
+};
+
+/* What frames can be coded in: the default of each media type, PS3.18 table 8.7.3-4, and HTJ2K RPCL
+ * for who asks for it by name. */
+static const struct target targets[] = {
+    {EXPLICIT, "application/octet-stream"},     {"1.2.840.10008.1.2.4.201", "image/jphc"},
+    {"1.2.840.10008.1.2.4.202", "image/jphc"},  {"1.2.840.10008.1.2.4.80", "image/jls"},
+    {"1.2.840.10008.1.2.4.90", "image/jp2"},    {"1.2.840.10008.1.2.4.70", "image/jpeg"},
+    {"1.2.840.10008.1.2.5", "image/dicom-rle"},
+};
+
+enum { TARGETS = sizeof(targets) / sizeof(targets[0]), OFFERS = 2 * (TARGETS + 2) };
 
 struct offers {
     struct accept_offer to[OFFERS];
@@ -61,6 +74,14 @@ static void offer_all(const struct job *j, struct offers *o, bool multipart)
     }
     for (size_t i = first; i < o->n; i++) {
         o->stored[i] = true;
+    }
+    for (size_t i = 0; i < TARGETS; i++) {
+        struct str to = str_of(targets[i].syntax);
+        bool       same = j->media != NULL && strcmp(stored, targets[i].syntax) == 0;
+        if (!same && j->x->w->pixel != NULL && is_recodable(j->x->w, j->i->syntax_uid, to)) {
+            bool rpcl = i == 2;
+            offer(o, targets[i].media, targets[i].syntax, !rpcl, multipart);
+        }
     }
 }
 
@@ -250,7 +271,17 @@ static void send(struct job *j, const struct offers *o, size_t at)
     if (wado_is_cached(j->x->r, j->i->hash, form, LIMIT_FRAME_AGE_S)) {
         return;
     }
-    answer_stored(j, multipart);
+    if (o->stored[at]) {
+        answer_stored(j, multipart);
+        return;
+    }
+    const struct recode how = {.list = j->list,
+                               .n = j->n,
+                               .target = o->to[at].syntax,
+                               .media = o->to[at].media,
+                               .multipart = multipart};
+    recode_answer(j->x, j->v, j->i, &how);
+    j->v = NULL;
 }
 
 /* ERR_MORE: the loop must not decode. */
@@ -266,6 +297,9 @@ static enum err answer(struct job *j)
         http_error(j->x->r, 406, "not_acceptable", "no media type for frames in %.*s",
                    STR_ARG(j->i->syntax_uid));
     } else if (wado_choose(j->x->r, o.to, o.n, &at)) {
+        if (!o.stored[at] && !j->x->may_wait) {
+            return ERR_MORE;
+        }
         send(j, &o, at);
     }
     return ERR_OK;

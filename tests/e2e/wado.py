@@ -256,6 +256,46 @@ def test_without_a_named_syntax_it_is_explicit_little_endian(t):
     node.stop()
 
 
+def test_compressed_frames_come_as_stored_decoded_or_recoded(t):
+    (t.tmp / "in").mkdir()
+    ds = make_image(t.tmp / "x.dcm", modality="OT", rows=60, cols=50, bits=8)
+    frames = [bytes((x * y * (k + 1) >> 3) & 255 for y in range(60) for x in range(50)) for k in range(3)]
+    ds.NumberOfFrames, ds.PixelData = 3, b"".join(frames)
+    ds.save_as(t.tmp / "x.dcm", write_like_original=False)
+    sh("dcmcrle", t.tmp / "x.dcm", t.tmp / "in/rle.dcm")
+    jls = pydicom.dcmread(t.tmp / "x.dcm")
+    jls.SOPInstanceUID = jls.file_meta.MediaStorageSOPInstanceUID = uid()
+    jls.save_as(t.tmp / "y.dcm", write_like_original=False)
+    sh("dcmcjpls", "+fs", "1", t.tmp / "y.dcm", t.tmp / "in/jls.dcm")  # fragments of 1 KiB
+    node = t.node(start=False)
+    store(node, t.tmp / "in")
+    node.start()
+    web = Web(node)
+    for d, syntax, media in (ds, "1.2.840.10008.1.2.5", "image/dicom-rle"), (jls, "1.2.840.10008.1.2.4.80", "image/jls"):
+        for accept in FRAME, f"multipart/related; type={media}", None, f'multipart/related; type="{media}"; transfer-syntax={syntax}':
+            parts = web.get(of(d) + "/frames/1,3", accept).want(200, f'multipart/related; type="{media}"').parts()
+            check([h["Content-Type"] for h, _ in parts] == [f"{media}; transfer-syntax={syntax}"] * 2, parts[0][0])
+            check(parts[1][0]["Content-Location"] == f"http://{web.host}/dicomweb{of(d)}/frames/3", parts[1][0])
+        stored = parts[0][1]
+        part = web.get(of(d) + "/frames/1", FRAME, Range="bytes=5-24").want(206, f"{media}; transfer-syntax={syntax}")
+        check(part.body == stored[5:25] and part.headers["Content-Range"] == f"bytes 5-24/{len(stored)}")
+        check(web.get(of(d) + "/frames/1", media).want(200, media).body == stored)
+        parts = web.get(of(d) + "/frames/2,1,3", 'multipart/related; type="application/octet-stream"').want(200).parts()
+        check([b for _, b in parts] == [frames[1], frames[0], frames[2]], "decoded frames differ")
+        check(parts[0][0]["Content-Type"] == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1", parts[0][0])
+        check(web.get(of(d) + "/frames/3", "application/octet-stream").want(200).body == frames[2])
+        a = web.get(of(d) + "/frames/2", "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.202").want(200, "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.202")
+        check(a.body[:4] == b"\xff\x4f\xff\x51", a.body[:4])
+        check(len(web.get(of(d) + "/bulkdata/7FE00010").want(200).parts()) == 3)
+        a = web.get(of(d), "application/dicom").want(200, "application/dicom; transfer-syntax=1.2.840.10008.1.2.1")
+        check(pydicom.dcmread(io.BytesIO(a.body)).PixelData == b"".join(frames), "decoded object differs")
+    parts = web.get(of(ds, "study"), 'multipart/related; type="application/dicom"').want(200).parts()
+    check(len(parts) == 2 and all(pydicom.dcmread(io.BytesIO(b)).PixelData == b"".join(frames) for _, b in parts))
+    a = web.get(of(ds, "study"), 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.5').want(200)
+    check(all(h["Content-Type"].endswith("=1.2.840.10008.1.2.5") for h, _ in a.parts()) and len(a.parts()) == 2)
+    node.stop()
+
+
 def test_frames_of_one_bit_begin_with_a_byte(t):
     (t.tmp / "in").mkdir()
     ds = make_image(t.tmp / "in/x.dcm", modality="OT", rows=7, cols=5, bits=8)
