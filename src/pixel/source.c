@@ -143,7 +143,7 @@ static void shift_bits(uint8_t *p, size_t n, unsigned bit)
 {
     for (size_t i = 0; bit > 0 && i < n; i++) {
         unsigned next = i + 1 < n ? p[i + 1] : 0;
-        p[i] = (uint8_t)(p[i] >> bit | next << (8 - bit));
+        p[i] = (uint8_t)((unsigned)p[i] >> bit | next << (8 - bit));
     }
 }
 
