@@ -17,8 +17,9 @@ done
 if [ "${LINT_FAST:-0}" = 0 ]; then
     [ -f build/build.ninja ] || meson setup build >/dev/null
     ninja -C build $(ninja -C build -t targets all | grep -oE '^[^:]*tags\.h' | head -1) >/dev/null
+    # shellcheck disable=SC2046
     git ls-files --cached --others --exclude-standard 'src/*.c' | grep -vE '_(test|fuzz)\.c$|fuzz_main' | xargs -P "$(nproc)" -I@ \
-        clang-tidy --quiet @ -- -std=gnu17 -D_GNU_SOURCE -Isrc -Ibuild -Ibuild/src 2>/dev/null | grep -E 'error|warning' && rc=1
+        clang-tidy --quiet @ -- -std=gnu17 -D_GNU_SOURCE -Isrc -Ibuild -Ibuild/src $(pkg-config --cflags libxml-2.0) 2>/dev/null | grep -E 'error|warning' && rc=1
 fi
 if [ "${LINT_FAST:-0}" = 0 ] && [ -d web/node_modules ]; then
     (cd web && node_modules/.bin/tsc --noEmit && node_modules/.bin/eslint src) || rc=1

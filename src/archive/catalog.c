@@ -192,7 +192,7 @@ static enum err read_manifest(const char *path, const struct pack_row *row, stru
     CLEANUP(arena_done) struct arena mem = {0};
     struct manifest                 *m = NULL;
     enum err                         rc = manifest_of(path, row, &mem, &m, e);
-    if (rc != ERR_OK) {
+    if (rc != ERR_OK || m == NULL) {
         return rc;
     }
     struct entry *n = entry_new(path, m->n);

@@ -274,20 +274,20 @@ struct one {
 static enum err which(struct db *db, const struct reject *r, struct arena *mem, struct one **ret,
                       size_t *ret_n, struct errmsg *e)
 {
-    struct str *uids = NULL;
-    size_t      all = 0, n = 0;
-    enum err    rc = series_uids(db, r->tenant_id, r->study_uid, mem, &uids, &all, e);
-    struct one *v = rc == ERR_OK ? arena_array(mem, all + 1, struct one) : NULL;
+    struct uid_list all = {0};
+    size_t          n = 0;
+    enum err        rc = series_uids(db, r->tenant_id, r->study_uid, mem, &all, e);
+    struct one     *v = rc == ERR_OK ? arena_array(mem, all.n + 1, struct one) : NULL;
     if (v == NULL) {
-        return rc != ERR_OK ? rc : err_set(e, ERR_LIMIT, "a study of %zu series", all);
+        return rc != ERR_OK ? rc : err_set(e, ERR_LIMIT, "a study of %zu series", all.n);
     }
-    for (size_t i = 0; rc == ERR_OK && i < all; i++) {
+    for (size_t i = 0; rc == ERR_OK && i < all.n; i++) {
         struct series_ids ids = {0};
-        if (r->series_uid.len > 0 && !str_eq(r->series_uid, uids[i])) {
+        if (r->series_uid.len > 0 && !str_eq(r->series_uid, all.v[i])) {
             continue;
         }
-        rc = series_by_uid(db, r->tenant_id, r->study_uid, uids[i], &ids, e);
-        v[n++] = (struct one){ids.series_id, uids[i]};
+        rc = series_by_uid(db, r->tenant_id, r->study_uid, all.v[i], &ids, e);
+        v[n++] = (struct one){ids.series_id, all.v[i]};
     }
     *ret = v;
     *ret_n = n;

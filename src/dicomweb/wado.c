@@ -82,47 +82,44 @@ void wado_unref(struct view **v, size_t n)
     }
 }
 
-static enum err series_of(struct wado *x, struct arena *mem, struct str **ret, size_t *ret_n,
-                          struct errmsg *e)
+static enum err series_of(struct wado *x, struct arena *mem, struct uid_list *ret, struct errmsg *e)
 {
     struct db *db = db_pool_take(archive_db(x->w->archive), e);
-    enum err   rc = db == NULL
-                        ? e->code
-                        : series_uids(db, x->key.tenant_id, x->key.study_uid, mem, ret, ret_n, e);
+    enum err   rc =
+        db == NULL ? e->code : series_uids(db, x->key.tenant_id, x->key.study_uid, mem, ret, e);
     db_pool_give(archive_db(x->w->archive), db);
     return rc;
 }
 
-static enum err study_views(struct wado *x, const struct str *uids, size_t n, struct view **v,
+static enum err study_views(struct wado *x, const struct uid_list *uids, struct view **v,
                             size_t *ret_n, struct errmsg *e)
 {
     *ret_n = 0;
-    for (size_t i = 0; uids != NULL && i < n; i++) {
+    for (size_t i = 0; i < uids->n; i++) {
         struct view_key k = x->key;
         struct errmsg   mine = {0};
-        k.series_uid = uids[i];
+        k.series_uid = uids->v[i];
         enum err rc = view_get(x->w->archive, &k, false, &v[*ret_n], &mine);
         if (rc != ERR_OK && rc != ERR_NOTFOUND) { // not found: an empty one, or gone meanwhile
             return err_set(e, rc, "%s", mine.text);
         }
         *ret_n += rc == ERR_OK;
     }
-    return n > 0 && *ret_n > 0 ? ERR_OK : err_set(e, ERR_NOTFOUND, "no such study");
+    return *ret_n > 0 ? ERR_OK : err_set(e, ERR_NOTFOUND, "no such study");
 }
 
 bool wado_study(struct wado *x, struct view ***ret, size_t *ret_n)
 {
-    struct arena *mem = http_arena(x->r);
-    struct str   *uids = NULL;
-    size_t        n = 0;
-    struct errmsg e = {0};
-    enum err      rc = series_of(x, mem, &uids, &n, &e);
-    struct view **v = rc == ERR_OK ? arena_array(mem, n + 1, struct view *) : NULL;
+    struct arena   *mem = http_arena(x->r);
+    struct uid_list uids = {0};
+    struct errmsg   e = {0};
+    enum err        rc = series_of(x, mem, &uids, &e);
+    struct view   **v = rc == ERR_OK ? arena_array(mem, uids.n + 1, struct view *) : NULL;
     if (rc == ERR_OK && v == NULL) {
-        rc = err_set(&e, ERR_LIMIT, "a study of %zu series", n);
+        rc = err_set(&e, ERR_LIMIT, "a study of %zu series", uids.n);
     }
     if (rc == ERR_OK && v != NULL) {
-        rc = study_views(x, uids, n, v, ret_n, &e);
+        rc = study_views(x, &uids, v, ret_n, &e);
         if (rc != ERR_OK) {
             wado_unref(v, *ret_n);
         }

@@ -74,25 +74,32 @@ static const struct {
     {rendered_routes, &rendered_routes_n},
 };
 
+/* One row under both roots. */
+static size_t put_routes(struct web *w, const struct web_route *row, struct http_route *to,
+                         size_t n)
+{
+    for (size_t root = 0; root < sizeof(roots) / sizeof(roots[0]); root++, n++) {
+        assert(n < WEB_ROUTES);
+        (void)snprintf(w->patterns[n], WEB_PATTERN, "%s%s", roots[root], row->pattern);
+        to[n] = (struct http_route){
+            .method = row->method,
+            .blocking = row->blocking,
+            .pattern = w->patterns[n],
+            .handle = row->handle,
+            .begin = row->begin,
+            .arg = w,
+            .max_body = row->max_body,
+        };
+    }
+    return n;
+}
+
 size_t web_routes(struct web *w, struct http_route to[WEB_ROUTES])
 {
     size_t n = 0;
     for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
         for (size_t i = 0; i < *tables[t].n; i++) {
-            const struct web_route *row = &tables[t].routes[i];
-            for (size_t root = 0; root < sizeof(roots) / sizeof(roots[0]); root++, n++) {
-                assert(n < WEB_ROUTES);
-                (void)snprintf(w->patterns[n], WEB_PATTERN, "%s%s", roots[root], row->pattern);
-                to[n] = (struct http_route){
-                    .method = row->method,
-                    .blocking = row->blocking,
-                    .pattern = w->patterns[n],
-                    .handle = row->handle,
-                    .begin = row->begin,
-                    .arg = w,
-                    .max_body = row->max_body,
-                };
-            }
+            n = put_routes(w, &tables[t].routes[i], to, n);
         }
     }
     return n;

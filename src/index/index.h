@@ -84,9 +84,13 @@ enum err index_file(struct db *db, int64_t tenant_id, const struct dset *header,
 enum err series_by_uid(struct db *db, int64_t tenant_id, struct str study_uid,
                        struct str series_uid, struct series_ids *ret, struct errmsg *e);
 
-/* Of all series of a study, in the order of their arrival; none: *ret_n 0. */
+struct uid_list {
+    struct str *v;
+    size_t      n;
+};
+/* Of all series of a study, in the order of their arrival; there may be none. */
 enum err series_uids(struct db *db, int64_t tenant_id, struct str study_uid, struct arena *a,
-                     struct str **ret, size_t *ret_n, struct errmsg *e);
+                     struct uid_list *ret, struct errmsg *e);
 
 enum pack_state { PACK_OPEN, PACK_SEALED };
 

@@ -6,7 +6,7 @@ static const char SERIES_OF_STUDY[] =
     "WHERE study.tenant_id = ?1 AND study.uid = ?2 ORDER BY series.series_id";
 
 enum err series_uids(struct db *db, int64_t tenant_id, struct str study_uid, struct arena *a,
-                     struct str **ret, size_t *ret_n, struct errmsg *e)
+                     struct uid_list *ret, struct errmsg *e)
 {
     struct str *list = NULL;
     size_t      n = 0;
@@ -23,8 +23,7 @@ enum err series_uids(struct db *db, int64_t tenant_id, struct str study_uid, str
     }
     rc = rc == ERR_OK ? db_end(q, e) : err_set(e, rc, "no memory for a study's series");
     if (rc == ERR_OK) {
-        *ret = list;
-        *ret_n = n;
+        *ret = (struct uid_list){list, n};
     }
     return rc;
 }
