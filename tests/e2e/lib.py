@@ -20,6 +20,7 @@ import urllib.request
 
 SOURCE = pathlib.Path(os.environ.get("GARONNE_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
 BUILD = pathlib.Path(os.environ.get("GARONNE_BUILD", SOURCE / "build"))
+SANITIZED = BUILD.name == "build-asan"  # freed memory is kept for a while there: limits of memory are other ones
 GARONNE = str(BUILD / "src/prog/garonne")
 _corpus = pathlib.Path(os.environ.get("GARONNE_CORPUS", SOURCE.parent / "shared/corpus"))
 CORPUS = _corpus if _corpus.is_dir() else None  # foreign files; tests that use them say so when they are absent
