@@ -192,7 +192,7 @@ enum err imgset_claim(struct imgset *s, struct str sop_uid, struct str class_uid
     if (rc == ERR_OK && i == NULL) {
         rc = image_add(s, sop_uid, &i, e);
     }
-    if (rc == ERR_OK) {
+    if (rc == ERR_OK && i != NULL) {
         i->class_i = cls;
         i->syntax_i = syntax;
         *ret = i;
@@ -226,7 +226,7 @@ enum err imgset_add(struct imgset *s, uint32_t pack_n, const struct pack_image *
 void imgset_move(struct imgset *s, uint32_t pack_n, const struct pack_image *p)
 {
     struct img *i = imgset_find(s, str_of(p->sop_uid));
-    uint16_t    syntax;
+    uint16_t    syntax = 0;
     if (i == NULL || i->state != IMG_PRESENT || i->pack_n != pack_n) {
         return;
     }
