@@ -54,6 +54,13 @@ const greys = (at) =>
 
 const exact = () => page.waitForSelector('#state[data-kind="exact"]');
 const place = () => page.textContent('#place');
+/* Another slice by a key: until the page says that it is there. */
+const go = async (key) => {
+  const before = await place();
+  await page.keyboard.press(key);
+  await page.waitForFunction((t) => document.querySelector('#place').textContent !== t, before);
+  await exact();
+};
 
 const stories = {
   async signin() {
@@ -144,11 +151,9 @@ const stories = {
     const first = { greys: await greys(story.points), place: await place(), window: await page.textContent('#window') };
     const axeRead = await axe();
     await shot('reader');
-    await page.keyboard.press('Home');
-    await exact();
+    await go('Home');
     const home = await place();
-    await page.keyboard.press('ArrowDown');
-    await exact();
+    await go('ArrowDown');
     const next = await place();
     await page.keyboard.press(story.preset);
     await page.waitForTimeout(300);
@@ -172,8 +177,7 @@ const stories = {
     await signIn();
     await page.goto(`${story.base}/read/${story.study}`);
     await exact();
-    await page.keyboard.press('ArrowDown');
-    await exact();
+    await go('ArrowDown');
     await page.keyboard.press(story.preset);
     const here = await place();
     await page.keyboard.press('v');
