@@ -52,18 +52,14 @@ static struct str after(struct str s, const char *word)
 
 static struct str cookie(struct str line)
 {
-    while (line.len > 0) {
-        const char *end = memchr(line.ptr, ';', line.len);
-        size_t      n = end != NULL ? (size_t)(end - line.ptr) : line.len;
-        struct str  one = {line.ptr, n};
+    struct str one;
+    while (str_next(&line, ';', &one)) {
         while (one.len > 0 && *one.ptr == ' ') {
             one = (struct str){one.ptr + 1, one.len - 1};
         }
         if (one.len > 8 && memcmp(one.ptr, "garonne=", 8) == 0) {
             return (struct str){one.ptr + 8, one.len - 8};
         }
-        n += end != NULL;
-        line = (struct str){line.ptr + n, line.len - n};
     }
     return (struct str){0};
 }

@@ -42,5 +42,19 @@ static inline struct str str_of(const char *z)
     return z == NULL ? (struct str){"", 0} : (struct str){z, strlen(z)};
 }
 
+/* The next of several values with that character between them; false after the last.  An empty list
+ * has one empty value; ptr NULL has none. */
+static inline bool str_next(struct str *rest, char between, struct str *ret)
+{
+    if (rest->ptr == NULL) {
+        return false;
+    }
+    const char *p = rest->len > 0 ? (const char *)memchr(rest->ptr, between, rest->len) : NULL;
+    size_t      n = p != NULL ? (size_t)(p - rest->ptr) : rest->len;
+    *ret = (struct str){rest->ptr, n};
+    *rest = p != NULL ? (struct str){p + 1, rest->len - n - 1} : (struct str){NULL, 0};
+    return true;
+}
+
 /* For "%.*s": STR_ARG(s) expands to the two arguments. */
 #define STR_ARG(s) (int)(s).len, (s).ptr

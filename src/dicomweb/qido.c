@@ -21,15 +21,6 @@ bool attribute_parse(struct str s, uint32_t *ret_tag)
     return true;
 }
 
-static struct str cut(struct str *rest, char at)
-{
-    const char *p = rest->len > 0 ? memchr(rest->ptr, at, rest->len) : NULL;
-    size_t      n = p != NULL ? (size_t)(p - rest->ptr) : rest->len;
-    struct str  first = {rest->ptr, n};
-    *rest = p != NULL ? (struct str){p + 1, rest->len - n - 1} : (struct str){0};
-    return first;
-}
-
 /* The value as a data set keeps it: lists of UIDs come with commas (8.3.4.1), binary numbers as
  * text. */
 static enum err put_value(struct dset *d, uint32_t tag, struct str v, struct errmsg *e)
@@ -73,7 +64,8 @@ static enum err put_key(struct dset *d, struct str path, struct str v, struct er
     struct str rest = path;
     for (unsigned depth = 0;; depth++) {
         uint32_t   tag = 0;
-        struct str name = cut(&rest, '.');
+        struct str name = {0};
+        (void)str_next(&rest, '.', &name);
         if (!attribute_parse(name, &tag)) {
             return err_set(e, ERR_SYNTAX, "no attribute is called so");
         }
@@ -99,8 +91,9 @@ static enum err put_key(struct dset *d, struct str path, struct str v, struct er
 static enum err put_include(struct qido *q, uint32_t *list, struct str v, struct errmsg *e)
 {
     while (v.ptr != NULL && v.len > 0) {
-        struct str path = cut(&v, ',');
-        struct str name = cut(&path, '.'); // a part of a sequence: the whole of it comes
+        struct str path = {0}, name = {0};
+        (void)str_next(&v, ',', &path);
+        (void)str_next(&path, '.', &name); // a part of a sequence: the whole of it comes
         if (name.len == 0 && path.ptr == NULL) {
             continue; // "KVP,"
         }

@@ -9,18 +9,14 @@ static const char *const roots[] = {"/dicomweb", "/t/{tenant}/dicomweb"};
 
 static bool is_listed(struct str list, struct str origin)
 {
-    while (list.len > 0) {
-        const char *end = memchr(list.ptr, ',', list.len);
-        size_t      n = end != NULL ? (size_t)(end - list.ptr) : list.len;
-        struct str  one = {list.ptr, n};
+    struct str one;
+    while (str_next(&list, ',', &one)) {
         while (one.len > 0 && *one.ptr == ' ') {
             one = (struct str){one.ptr + 1, one.len - 1};
         }
         if (str_eq(one, origin) || str_eq(one, STR("*"))) {
             return true;
         }
-        n += end != NULL;
-        list = (struct str){list.ptr + n, list.len - n};
     }
     return false;
 }

@@ -164,19 +164,6 @@ static struct str buf_text(const struct buf *b)
     return b->err == ERR_OK ? (struct str){(const char *)b->ptr, b->len} : STR("");
 }
 
-/* The next of several values; false after the last. */
-static bool next_value(struct str *rest, char at, struct str *ret)
-{
-    if (rest->ptr == NULL) {
-        return false;
-    }
-    const char *p = rest->len > 0 ? memchr(rest->ptr, at, rest->len) : NULL;
-    size_t      n = p != NULL ? (size_t)(p - rest->ptr) : rest->len;
-    *ret = (struct str){rest->ptr, n};
-    *rest = p != NULL ? (struct str){p + 1, rest->len - n - 1} : (struct str){0};
-    return true;
-}
-
 /* A pattern that finds at least what `key` finds: no '?', and carets at its end are as good as none
  * ("DUPONT^*" finds DUPONT).  around: anywhere in the column. */
 static struct str widen(struct search *s, struct str key, bool name, bool around)
@@ -202,7 +189,7 @@ static void text_condition(struct search *s, const struct rule *r, enum vr vr, s
 {
     struct str v;
     where_any(&s->w);
-    while (next_value(&values, '\\', &v)) {
+    while (str_next(&values, '\\', &v)) {
         buf_clear(&s->key);
         text_key(&s->key, vr, v);
         if (s->key.len > 0) {
@@ -240,7 +227,7 @@ static void name_value(struct search *s, const struct rule *r, struct str key)
     const char *alt = s->patients ? "patient.alt" : "study.alt";
     bool        one = key.len == 0 || memchr(key.ptr, '=', key.len) == NULL;
     struct str  group;
-    for (bool first = true; next_value(&key, '=', &group); first = false) {
+    for (bool first = true; str_next(&key, '=', &group); first = false) {
         if (group.len == 0 || is_wild_match(group, STR(""))) {
             continue; // asks for anything
         }
@@ -257,7 +244,7 @@ static void name_value(struct search *s, const struct rule *r, struct str key)
 static bool has_open_value(struct str values)
 {
     struct str v;
-    while (next_value(&values, '\\', &v)) {
+    while (str_next(&values, '\\', &v)) {
         size_t i = 0;
         while (i < v.len && strchr("*^= ", v.ptr[i]) != NULL) {
             i++;
@@ -309,7 +296,7 @@ static void name_condition(struct search *s, const struct rule *r, struct str va
         return;
     }
     where_any(&s->w);
-    while (next_value(&values, '\\', &v)) {
+    while (str_next(&values, '\\', &v)) {
         buf_clear(&s->key);
         text_key(&s->key, VR_PN, v);
         name_value(s, r, buf_text(&s->key));
@@ -321,7 +308,7 @@ static void member_condition(struct search *s, const struct rule *r, struct str 
 {
     struct str v;
     where_any(&s->w);
-    while (next_value(&values, '\\', &v)) {
+    while (str_next(&values, '\\', &v)) {
         buf_clear(&s->key);
         for (size_t i = 0; i < v.len; i++) { // codes are stored in upper case
             char c = v.ptr[i];
@@ -338,7 +325,7 @@ static enum err uid_condition(struct search *s, const struct rule *r, struct str
 {
     size_t     n = 0;
     struct str v, rest = values;
-    while (next_value(&rest, '\\', &v)) {
+    while (str_next(&rest, '\\', &v)) {
         n++;
     }
     struct str *list = arena_array(s->keys->arena, n, struct str);
@@ -346,7 +333,7 @@ static enum err uid_condition(struct search *s, const struct rule *r, struct str
         return err_set(e, ERR_LIMIT, "list of %zu UIDs is too long", n);
     }
     n = 0;
-    while (next_value(&values, '\\', &v)) {
+    while (str_next(&values, '\\', &v)) {
         while (v.len > 0 && v.ptr[0] == ' ') {
             v = (struct str){v.ptr + 1, v.len - 1};
         }
@@ -368,7 +355,7 @@ static bool dates_hull(struct str values, int64_t *ret_lo, int64_t *ret_hi)
     struct str v;
     *ret_lo = INT64_MAX;
     *ret_hi = INT64_MIN;
-    while (next_value(&values, '\\', &v)) {
+    while (str_next(&values, '\\', &v)) {
         struct span span = {0};
         if (!span_parse(VR_DA, v, 0, &span)) {
             all = false;
