@@ -122,6 +122,9 @@ struct dsrc {
     uint64_t size; // UINT64_MAX when unknown
 };
 struct dsrc dsrc_of_bytes(const struct bytes *b); // *b must live as long
+/* All n bytes, or as many as there are. */
+enum err    dsrc_read_full(const struct dsrc *src, uint64_t at, void *to, size_t n, size_t *ret_n,
+                           struct errmsg *e) MUST_USE;
 
 /* A window of another source. */
 struct dsrc_slice {

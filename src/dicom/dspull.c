@@ -42,6 +42,19 @@ static enum err slice_read(void *ctx, uint64_t at, void *to, size_t n, size_t *r
     return s->base.read(s->base.ctx, s->at + at, to, n, ret_n, e);
 }
 
+enum err dsrc_read_full(const struct dsrc *src, uint64_t at, void *to, size_t n, size_t *ret_n,
+                        struct errmsg *e)
+{
+    size_t   got = 0, k = 1;
+    enum err rc = ERR_OK;
+    while (rc == ERR_OK && got < n && k > 0) {
+        rc = src->read(src->ctx, at + got, (uint8_t *)to + got, n - got, &k, e);
+        got += rc == ERR_OK ? k : 0;
+    }
+    *ret_n = got;
+    return rc;
+}
+
 struct dsrc dsrc_of_slice(struct dsrc_slice *s, struct dsrc base, uint64_t at, uint64_t len)
 {
     *s = (struct dsrc_slice){.base = base, .at = at, .len = len};

@@ -42,19 +42,6 @@ static enum err full(const struct arena *a, struct errmsg *e)
     return err_set(e, ERR_LIMIT, "frames do not fit in %zu bytes", a->cap);
 }
 
-static enum err read_full(const struct dsrc *src, uint64_t at, uint8_t *to, size_t n, size_t *ret_n,
-                          struct errmsg *e)
-{
-    size_t   got = 0, k = 1;
-    enum err rc = ERR_OK;
-    while (rc == ERR_OK && got < n && k > 0) {
-        rc = src->read(src->ctx, at + got, to + got, n - got, &k, e);
-        got += rc == ERR_OK ? k : 0;
-    }
-    *ret_n = got;
-    return rc;
-}
-
 static enum err add_fragment(struct scan *s, uint64_t offset, uint64_t len, struct errmsg *e)
 {
     if (s->n == s->room) {
@@ -80,7 +67,7 @@ static enum err read_basic(struct scan *s, uint64_t at, uint32_t len, struct err
     if (p == NULL) {
         return full(s->arena, e);
     }
-    enum err rc = read_full(s->src, at, p, len, &n, e);
+    enum err rc = dsrc_read_full(s->src, at, p, len, &n, e);
     if (rc == ERR_OK) {
         s->basic = (struct bytes){p, n};
         s->base = at + len;
@@ -93,7 +80,7 @@ static enum err scan_item(struct scan *s, uint64_t *at, bool *ret_end, struct er
 {
     uint8_t  head[HEAD];
     size_t   n;
-    enum err rc = read_full(s->src, *at, head, sizeof(head), &n, e);
+    enum err rc = dsrc_read_full(s->src, *at, head, sizeof(head), &n, e);
     if (rc != ERR_OK) {
         return rc;
     }
@@ -198,7 +185,7 @@ static enum err by_content(const struct scan *s, bool *is_start, struct frames *
     for (size_t i = 0; i < s->n; i++) {
         uint8_t  head[4] = {1, 1, 1, 1};
         size_t   n = s->v[i].len < sizeof(head) ? (size_t)s->v[i].len : sizeof(head);
-        enum err rc = read_full(s->src, s->v[i].offset, head, n, &n, e);
+        enum err rc = dsrc_read_full(s->src, s->v[i].offset, head, n, &n, e);
         if (rc != ERR_OK) {
             return rc;
         }
@@ -230,7 +217,7 @@ static enum err extended_table(const struct dset *d, const struct scan *s, struc
         return full(s->arena, e);
     }
     ret->ptr = p;
-    return read_full(s->src, el->offset, p, (size_t)el->len, &ret->len, e);
+    return dsrc_read_full(s->src, el->offset, p, (size_t)el->len, &ret->len, e);
 }
 
 static enum err find_encapsulated(const struct dset *d, const struct elem *el, struct scan *s,
@@ -369,7 +356,7 @@ static enum err next_fragment(const struct dsrc *src, const struct frame *f, uin
     size_t   n;
     uint64_t left = f->len - *at;
     uint64_t head_at = f->offset + *at - (*at == 0 ? HEAD : 0);
-    enum err rc = read_full(src, head_at, head, sizeof(head), &n, e);
+    enum err rc = dsrc_read_full(src, head_at, head, sizeof(head), &n, e);
     if (rc != ERR_OK) {
         return rc;
     }

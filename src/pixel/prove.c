@@ -43,12 +43,8 @@ static bool is_len_same(uint64_t a, uint64_t b)
 static enum err read_exact(const struct dsrc *src, uint64_t at, uint8_t *to, size_t n,
                            struct errmsg *e)
 {
-    size_t   got = 0, k = 1;
-    enum err rc = ERR_OK;
-    while (rc == ERR_OK && got < n && k > 0) {
-        rc = src->read(src->ctx, at + got, to + got, n - got, &k, e);
-        got += rc == ERR_OK ? k : 0;
-    }
+    size_t   got = 0;
+    enum err rc = dsrc_read_full(src, at, to, n, &got, e);
     return rc == ERR_OK && got < n ? err_set(e, ERR_SYNTAX, "a value is cut short") : rc;
 }
 
