@@ -74,6 +74,10 @@ struct dsrc        view_src(struct view_window *w); // *w must live as long
 /* The PS3.10 file, or its data set alone. */
 struct view_window view_file(const struct view_image *i);
 struct view_window view_data(const struct view_image *i);
+/* The next range of the pack that belongs to a frame in fragments, without their headers; *at
+ * begins as 0; *ret_len 0: no more. */
+enum err view_frame_piece(const struct view_image *i, const struct view_frame *f, uint64_t *at,
+                          uint64_t *ret_offset, uint64_t *ret_len, struct errmsg *e) MUST_USE;
 
 /* Where its frames lie: from the manifest, or, in an open pack, from its header, once.
  * ERR_NOTFOUND: no pixel data; ERR_UNSUPPORTED: they lie nowhere by themselves (deflated, video).

@@ -368,6 +368,15 @@ struct view_window view_data(const struct view_image *i)
         .fd = i->part->fd, .at = i->data_at, .len = i->size - (i->data_at - i->at)};
 }
 
+enum err view_frame_piece(const struct view_image *i, const struct view_frame *f, uint64_t *at,
+                          uint64_t *ret_offset, uint64_t *ret_len, struct errmsg *e)
+{
+    struct view_window w = {.fd = view_fd(i), .at = 0, .len = f->at + f->len};
+    struct dsrc        src = view_src(&w);
+    struct frame       frame = {.offset = f->at, .len = f->len, .fragments = f->fragments};
+    return frame_piece(&src, &frame, at, ret_offset, ret_len, e);
+}
+
 const struct view_frames *view_frames_peek(const struct view_image *i)
 {
     return atomic_load(&i->frames);

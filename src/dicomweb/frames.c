@@ -1,12 +1,12 @@
 /* WADO-RS frames, PS3.18 10.4.1.1.6: ranges of packs. */
-#include "dicom/frames.h"
+
+#include "dicomweb/frames.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/num.h"
 #include "dicomweb/convert.h"
-#include "dicomweb/frames.h"
 #include "dicomweb/recode.h"
 #include "sys/file.h"
 
@@ -109,13 +109,10 @@ static const struct view_frame *frame_at(const struct job *j, size_t k)
 static enum err put_fragments(struct job *j, struct pieces *p, const struct view_frame *f,
                               struct errmsg *e)
 {
-    struct view_window w = {.fd = view_fd(j->i), .at = 0, .len = f->at + f->len};
-    struct dsrc        src = view_src(&w);
-    struct frame       frame = {.offset = f->at, .len = f->len, .fragments = f->fragments};
-    uint64_t           at = 0, offset = 0, len = 1;
-    enum err           rc = ERR_OK;
+    uint64_t at = 0, offset = 0, len = 1;
+    enum err rc = ERR_OK;
     while (rc == ERR_OK && len > 0) {
-        rc = frame_piece(&src, &frame, &at, &offset, &len, e);
+        rc = view_frame_piece(j->i, f, &at, &offset, &len, e);
         if (rc == ERR_OK) {
             pieces_file(p, view_fd(j->i), offset, len);
         }

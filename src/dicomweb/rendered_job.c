@@ -4,7 +4,6 @@
 
 #include "base/cur.h"
 #include "base/num.h"
-#include "dicom/frames.h"
 #include "dicom/tags.h"
 #include "sys/file.h"
 
@@ -75,13 +74,10 @@ static enum err put_range(const struct view_image *i, uint64_t at, uint64_t len,
 static enum err put_fragments(const struct view_image *i, const struct view_frame *f,
                               struct buf *to, struct errmsg *e)
 {
-    struct view_window w = {.fd = view_fd(i), .at = 0, .len = f->at + f->len};
-    struct dsrc        src = view_src(&w);
-    struct frame       frame = {.offset = f->at, .len = f->len, .fragments = f->fragments};
-    uint64_t           at = 0, offset = 0, len = 1;
-    enum err           rc = ERR_OK;
+    uint64_t at = 0, offset = 0, len = 1;
+    enum err rc = ERR_OK;
     while (rc == ERR_OK && len > 0) {
-        rc = frame_piece(&src, &frame, &at, &offset, &len, e);
+        rc = view_frame_piece(i, f, &at, &offset, &len, e);
         rc = rc == ERR_OK && len > 0 ? put_range(i, offset, len, to, e) : rc;
     }
     return rc;

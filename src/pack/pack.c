@@ -475,6 +475,18 @@ enum err pack_image_add(struct pack *p, struct bytes piece, struct errmsg *e)
     return rc;
 }
 
+enum err pack_image_take(struct pack *p, struct errmsg *e)
+{
+    p->image.size = p->member.size;
+    p->image.hash = p->member.hash;
+    enum err rc = images_add(&p->images, &p->image, e);
+    if (rc == ERR_OK) {
+        p->writing = false;
+        p->end = p->header_at + TAR_BLOCK + tar_padded(p->member.size);
+    }
+    return rc;
+}
+
 enum err pack_image_commit(struct pack *p, struct pack_image *ret_image, struct errmsg *e)
 {
     assert(p->writing);
@@ -487,16 +499,12 @@ enum err pack_image_commit(struct pack *p, struct pack_image *ret_image, struct 
     }
     if (rc == ERR_OK) {
         p->dir_synced = true;
-        p->image.size = p->member.size;
-        p->image.hash = p->member.hash;
-        rc = images_add(&p->images, &p->image, e);
+        rc = pack_image_take(p, e);
     }
     if (rc != ERR_OK) {
         pack_image_abort(p);
         return rc;
     }
-    p->writing = false;
-    p->end = p->header_at + TAR_BLOCK + tar_padded(p->member.size);
     if (ret_image != NULL) {
         *ret_image = p->image;
     }

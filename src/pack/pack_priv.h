@@ -53,6 +53,8 @@ struct pack {
 enum err member_begin(struct pack *p, const char *name, struct errmsg *e);
 enum err member_add(struct pack *p, struct bytes piece, struct errmsg *e);
 enum err member_end(struct pack *p, struct errmsg *e); // padding and header; not synced
+/* The member just ended joins the pack's images. */
+enum err pack_image_take(struct pack *p, struct errmsg *e);
 /* Drop what lies beyond end, reservation included, so that stale bytes are never taken for a
  * header.
  */

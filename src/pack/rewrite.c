@@ -50,18 +50,11 @@ enum err pack_image_keep(struct pack *p, int64_t mtime, struct errmsg *e)
     p->mtime = mtime;
     enum err rc = member_end(p, e);
     p->mtime = 0;
-    if (rc == ERR_OK) {
-        p->image.size = p->member.size;
-        p->image.hash = p->member.hash;
-        rc = images_add(&p->images, &p->image, e);
-    }
+    rc = rc == ERR_OK ? pack_image_take(p, e) : rc;
     if (rc != ERR_OK) {
         pack_image_abort(p);
-        return rc;
     }
-    p->writing = false;
-    p->end = p->header_at + TAR_BLOCK + tar_padded(p->member.size);
-    return ERR_OK;
+    return rc;
 }
 
 static enum err is_whole(const struct pack *p, const struct pack *q, struct errmsg *e)
